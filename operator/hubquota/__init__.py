@@ -1,0 +1,1 @@
+"""hubquota: quotas over time for JupyterHub on Kubernetes."""
