@@ -1,0 +1,22 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup lint test
+
+# uv is the one tool that has to be there; pip brings it where it is missing.
+UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.venv-uv/bin/uv:
+	python3 -m venv .venv-uv && .venv-uv/bin/pip install -q uv
+
+setup: $(if $(findstring .venv-uv,$(UV)),.venv-uv/bin/uv) ## Install everything into .venv
+	$(UV) sync --locked --all-extras --all-packages -q
+
+lint: setup ## Check style, types and layers
+	$(UV) run ruff check . && $(UV) run ruff format --check .
+	$(UV) run mypy operator tests/domain
+	$(UV) run lint-imports
+
+test: setup ## Run all tests
+	$(UV) run pytest
