@@ -1,0 +1,120 @@
+"""What a pod holds and from when to when, read from the object as the API server stores it.
+
+Allocation is counted as the scheduler counts it; see also the Kubernetes documentation on sidecar containers
+("Resource sharing within containers") and on pod-level resources. Lifetimes are S26 to S29.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from hubquota.domain.quantities import base_units
+
+Pod = Mapping[str, Any]
+Amounts = dict[str, int]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FINISHED: Final = frozenset({"Succeeded", "Failed"})
+#: Resources of a pod that are no quota's business: they are not held over time in a way that people budget.
+_PASSED_OVER: Final = ("hugepages-", "ephemeral-storage")
+
+
+def micros(text: str) -> int:
+    """Microseconds since 1970 of an RFC 3339 time. Raises ValueError for any other text, or one without a zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone: write one, such as 2026-01-31T09:00:00Z")
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def rfc3339(at: int) -> str:
+    """The time as a status tells it: UTC with ``Z``, microseconds only where it is not a whole second."""
+    seconds, rest = divmod(at, 1_000_000)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest:06d}Z" if rest else f"{text}Z"
+
+
+def scheduled_at(pod: Pod) -> int | None:
+    """The instant at which the pod was placed; None: not yet, so it holds nothing."""
+    for condition in _list(pod, "status", "conditions"):
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "True":
+            return micros(condition["lastTransitionTime"])
+    return None
+
+
+def finished_at(pod: Pod) -> int | None:
+    """The end of the last container of a pod that has ended (S27); None: it has not, or nothing says when.
+
+    A container that will be restarted has not ended: only the phase tells.
+    """
+    if not has_finished(pod):
+        return None
+    statuses = [*_list(pod, "status", "containerStatuses"), *_list(pod, "status", "initContainerStatuses")]
+    ends = [end for status in statuses if (end := _terminated(status)) is not None]
+    return max(ends, default=None)
+
+
+def has_finished(pod: Pod) -> bool:
+    """Whether the pod's containers have ended for good, though its object may linger."""
+    return (pod.get("status") or {}).get("phase") in _FINISHED
+
+
+def allocation(pod: Pod) -> Amounts:
+    """What the pod holds while it is placed: bytes of memory, else thousandths; what it does not ask for is absent.
+
+    Raises InvalidQuantity where a quantity cannot be read.
+    """
+    spec = pod["spec"]
+    held = _effective(_list(spec, "containers"), _list(spec, "initContainers"))
+    held |= _requests(spec)  # pod-level resources stand for the sum of the containers'
+    for resource, amount in _amounts(spec.get("overhead") or {}).items():
+        held[resource] = held.get(resource, 0) + amount
+    return {resource: amount for resource, amount in held.items() if amount > 0}
+
+
+def _effective(containers: Iterable[Pod], init_containers: Iterable[Pod]) -> Amounts:
+    """The larger of what runs in the end, and of what any step of the start needs beside the sidecars before it."""
+    sidecars: Amounts = {}
+    peak: Amounts = {}
+    for container in init_containers:
+        needs = _requests(container)
+        if container.get("restartPolicy") == "Always":
+            sidecars = _sum(sidecars, needs)
+            peak = _max(peak, sidecars)
+        else:
+            peak = _max(peak, _sum(sidecars, needs))
+    running = sidecars
+    for container in containers:
+        running = _sum(running, _requests(container))
+    return _max(running, peak)
+
+
+def _requests(holder: Pod) -> Amounts:
+    """Requests of a container or pod; one missing beside a limit is the limit (S26)."""
+    resources = holder.get("resources") or {}
+    return _amounts(resources.get("limits") or {}) | _amounts(resources.get("requests") or {})
+
+
+def _amounts(quantities: Mapping[str, Any]) -> Amounts:
+    return {r: base_units(r, str(q)) for r, q in quantities.items() if not r.startswith(_PASSED_OVER)}
+
+
+def _sum(left: Amounts, right: Amounts) -> Amounts:
+    return {r: left.get(r, 0) + right.get(r, 0) for r in left.keys() | right.keys()}
+
+
+def _max(left: Amounts, right: Amounts) -> Amounts:
+    return {r: max(left.get(r, 0), right.get(r, 0)) for r in left.keys() | right.keys()}
+
+
+def _terminated(status: Pod) -> int | None:
+    end = ((status.get("state") or {}).get("terminated") or {}).get("finishedAt")
+    return None if end is None else micros(end)
+
+
+def _list(holder: Pod, *path: str) -> list[Pod]:
+    found: Any = holder
+    for key in path:
+        found = (found or {}).get(key)
+    return found or []

@@ -1,0 +1,100 @@
+"""A pod holds what the scheduler set aside for it, from its placement to its last container's end."""
+
+from typing import Any
+
+import pytest
+
+from hubquota.domain.pods import allocation, finished_at, micros, rfc3339, scheduled_at
+
+NINE = "2026-03-01T09:00:00Z"
+TEN = "2026-03-01T10:00:00Z"
+
+
+def container(
+    restart_policy: str | None = None, limits: dict[str, str] | None = None, **requests: str
+) -> dict[str, Any]:
+    made: dict[str, Any] = {"resources": {"requests": requests, "limits": limits or {}}}
+    return made if restart_policy is None else made | {"restartPolicy": restart_policy}
+
+
+def spec(*containers: dict[str, Any], **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any field of a pod's spec
+    return {"spec": {"containers": list(containers), **more}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "held"),
+    [
+        (spec(container(cpu="500m"), container(cpu="1", memory="1Gi")), {"cpu": 1500, "memory": 2**30}),
+        (spec(container(limits={"nvidia.com/gpu": "2"})), {"nvidia.com/gpu": 2000}),
+        (spec(container(limits={"cpu": "4"}, cpu="1")), {"cpu": 1000}),
+        (spec(container(cpu="1"), initContainers=[container(cpu="3")]), {"cpu": 3000}),
+        (spec(container(cpu="1"), initContainers=[container("Always", cpu="2")]), {"cpu": 3000}),
+        (
+            spec(container(cpu="1"), initContainers=[container("Always", cpu="2"), container(cpu="4")]),
+            {"cpu": 6000},
+        ),
+        (
+            spec(container(cpu="1"), initContainers=[container(cpu="4"), container("Always", cpu="2")]),
+            {"cpu": 4000},
+        ),
+        (spec(container(cpu="1"), overhead={"cpu": "250m"}), {"cpu": 1250}),
+        (spec(container(cpu="1"), resources={"requests": {"cpu": "5"}}), {"cpu": 5000}),
+        (spec(container()), {}),
+        (spec({"resources": {"requests": {"ephemeral-storage": "1Gi", "hugepages-2Mi": "2Mi"}}}), {}),
+    ],
+    ids=[
+        "containers sum",
+        "a limit stands for a missing request",
+        "a request beside a limit is the request",
+        "the largest init container",
+        "a sidecar runs beside",
+        "a sidecar runs beside a later init container",
+        "but not beside an earlier one",
+        "overhead",
+        "pod-level resources",
+        "nothing asked for",
+        "passed over",
+    ],
+)
+def test_allocation_is_counted_as_the_scheduler_counts(pod: dict[str, Any], held: dict[str, int]) -> None:
+    assert allocation(pod) == held
+
+
+def with_status(**status: object) -> dict[str, Any]:
+    return {"status": status}
+
+
+def condition(status: str) -> list[dict[str, str]]:
+    return [{"type": "PodScheduled", "status": status, "lastTransitionTime": NINE}]
+
+
+def test_a_pod_is_held_from_its_placement() -> None:
+    assert scheduled_at(with_status(conditions=condition("True"))) == micros(NINE)
+
+
+@pytest.mark.parametrize("pod", [{}, with_status(), with_status(conditions=condition("False"))])
+def test_a_pod_that_is_not_placed_holds_nothing(pod: dict[str, Any]) -> None:
+    assert scheduled_at(pod) is None
+
+
+def ended(at: str) -> dict[str, Any]:
+    return {"state": {"terminated": {"finishedAt": at}}}
+
+
+def test_a_finished_pod_ends_with_its_last_container() -> None:
+    pod = with_status(phase="Succeeded", containerStatuses=[ended(TEN), ended(NINE)])
+    assert finished_at(pod) == micros(TEN)
+
+
+def test_a_container_between_restarts_has_not_ended() -> None:
+    assert finished_at(with_status(phase="Running", containerStatuses=[ended(NINE)])) is None
+
+
+@pytest.mark.parametrize("text", ["1970-01-01T00:00:00Z", "2026-03-01T09:00:00.000001Z", "1969-12-31T23:59:59.500000Z"])
+def test_times_survive_the_way_in_and_out(text: str) -> None:
+    assert rfc3339(micros(text)) == text
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        micros("2026-03-01T09:00:00")
