@@ -1,0 +1,112 @@
+"""What an operator can be told: by files (``--config`` repeats, later wins), then by environment, which wins over all.
+
+Every secret can be given as a file (``*_file``), so that it stands neither in an argument nor in the environment.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message names the setting, its fault, and what to write instead."""
+
+
+class Settings(BaseSettings):
+    """All settings of one operator. Environment: ``HUBQUOTA_`` and the name in capitals, lists as JSON."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HUBQUOTA_", frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    hub_namespaces: tuple[str, ...] = Field(default=(), max_length=500)
+    """Namespaces of the hubs to serve. Empty: the operator's own namespace."""
+    operator_namespace: str | None = Field(default=None, pattern=DNS_LABEL)
+    """Where the writer's Lease lives. None: the namespace of the kubeconfig's context, or of the operator's own pod."""
+    cluster: str = Field(default="default", min_length=1, max_length=253)
+    """Name of this cluster in the ledger; matters where several clusters write into one database."""
+    database_url: SecretStr = SecretStr("sqlite:///hubquota.db")
+    """The ledger, as an SQLAlchemy URL. The default is an SQLite file in the working directory."""
+    database_url_file: Path | None = None
+    """File that holds ``database_url``. None: there is none."""
+    heartbeat_interval: float = Field(default=10, ge=1, le=60)
+    """Seconds between renewals of the heartbeat that hubs judge the operator by."""
+    resync_interval: float = Field(default=60, ge=5, le=600)
+    """Seconds between listings of all pods, compared with the ledger; also how fresh ``last_seen`` is kept there."""
+    request_timeout: float = Field(default=10, ge=1, le=60)
+    """Seconds that one call to the API server may take."""
+    writer_lease_duration: float = Field(default=10, ge=3, le=60)
+    """Seconds after which a standby may take over from a writer that was not heard of."""
+    writer_renew_deadline: float = Field(default=7, ge=2, le=59)
+    """Seconds after its last renewal at which a writer stops itself. Less than ``writer_lease_duration``."""
+    writer_retry_period: float = Field(default=2, ge=0.2, le=30)
+    """Seconds between attempts to get or renew the writer's Lease. Less than ``writer_renew_deadline``."""
+    max_user_quotas: int = Field(default=50_000, ge=1, le=200_000)
+    """UserQuotas a hub may have; at the cap no more are made, so that open sign-up cannot fill etcd."""
+    log_format: Literal["text", "json"] = "text"
+    """How a line of the log is written."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least severe line that is written."""
+
+    @field_validator("hub_namespaces")
+    @classmethod
+    def _no_namespace_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("names a namespace twice: write each once")
+        return names
+
+    @model_validator(mode="after")
+    def _lease_times_in_order(self) -> Self:
+        if not self.writer_retry_period < self.writer_renew_deadline < self.writer_lease_duration:
+            raise ValueError(
+                "write writer_retry_period < writer_renew_deadline < writer_lease_duration, such as 2, 7, 10"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **sources: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over files: a deployment's last word."""
+        return sources["env_settings"], init_settings
+
+    def database(self) -> str:
+        """The ledger's URL, from the file where one is named. Raises SettingsError where it cannot be read."""
+        if self.database_url_file is None:
+            return self.database_url.get_secret_value()
+        try:
+            return self.database_url_file.read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"database_url_file: {error.strerror}: {self.database_url_file}") from error
+
+    def printed(self) -> dict[str, Any]:
+        """All settings as they may be shown: secrets as asterisks."""
+        return self.model_dump(mode="json")
+
+
+def load(files: Sequence[Path] = ()) -> Settings:
+    """The settings of ``files`` (YAML; later wins) and the environment. Raises SettingsError, naming all faults."""
+    told: dict[str, Any] = {}
+    for file in files:
+        told |= _read(file)
+    try:
+        return Settings(**told)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        raise SettingsError("; ".join(faults)) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from error
+    if not isinstance(found or {}, dict):
+        raise SettingsError(f"{file}: write one `name: value` a line")
+    return found or {}
