@@ -74,10 +74,12 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        **sources: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over files: a deployment's last word."""
-        return sources["env_settings"], init_settings
+        return env_settings, init_settings
 
     def database(self) -> str:
         """The ledger's URL, from the file where one is named. Raises SettingsError where it cannot be read."""
