@@ -1,0 +1,40 @@
+"""One control plane for all tests; each test that needs room takes a namespace of its own."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.testbed.binaries import built
+from tests.testbed.control_plane import ControlPlane
+
+CRDS = Path(__file__).parents[1] / "crds"
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real API server that knows our resources."""
+    control_plane = ControlPlane(built(), tmp_path_factory.mktemp("control-plane"))
+    try:
+        control_plane.start()
+        _apply_crds(control_plane)
+        yield control_plane
+    finally:
+        control_plane.stop()
+
+
+@pytest.fixture
+def namespace(api: ControlPlane) -> Iterator[str]:
+    """A namespace that goes when the test ends."""
+    name = f"t-{secrets.token_hex(4)}"
+    assert api.kubectl("create", "namespace", name).returncode == 0
+    yield name
+    api.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def _apply_crds(control_plane: ControlPlane) -> None:
+    if any(CRDS.glob("*.yaml")):
+        for step in (("apply", "-f"), ("wait", "--for=condition=Established", "--timeout=30s", "-f")):
+            done = control_plane.kubectl(*step, str(CRDS))
+            assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""Real parts on one machine: control plane, fake kubelet, hub; for tests, demo, smoke and benchmarks alike."""

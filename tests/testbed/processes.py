@@ -1,0 +1,100 @@
+"""Programs that end with those who started them, and whose last words are kept."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class NotReady(Exception):
+    """Something did not come up before its deadline; the message holds its last words."""
+
+
+@dataclass
+class Program:
+    """One program: started, ended and started again with the same arguments. Output goes to ``log``."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its process id. Raises RuntimeError if it was never started."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it; it is killed by the kernel should this process die."""
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                list(self.command),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.env},
+                cwd=self.folder,
+                preexec_fn=_die_with_parent,
+                start_new_session=True,  # a Ctrl-C at the terminal is for us: we end them in order
+            )
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL, nothing flushed."""
+        self._end(signal.SIGKILL, 10)
+
+    def stop(self, patience: float = 10) -> None:
+        """Ask it to end, and kill it after ``patience`` seconds."""
+        try:
+            self._end(signal.SIGTERM, patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def last_words(self, characters: int = 2000) -> str:
+        """The end of its output."""
+        return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
+
+    def ready(self, check: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait until ``check`` holds. Raises NotReady when it ends before or takes longer."""
+        deadline = time.monotonic() + seconds
+        while not check():
+            if not self.running:
+                raise NotReady(f"{self.name} ended:\n{self.last_words()}")
+            if time.monotonic() > deadline:
+                raise NotReady(f"{self.name} was not ready after {seconds:.0f} s:\n{self.last_words()}")
+            time.sleep(0.05)
+
+    def _end(self, how: signal.Signals, patience: float) -> None:
+        if self._process is None or not self.running:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(how)
+        self._process.wait(patience)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listened on a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
