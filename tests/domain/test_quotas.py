@@ -83,7 +83,9 @@ def test_a_rolling_window_is_exact(text: str, hours: int) -> None:
     assert rolling(text) == hours * HOUR
 
 
-@pytest.mark.parametrize("text", ["", "7", "0m", "401d", "1h1d", "-1d", "1.5d", "7D", "1w", "٣d"])
+@pytest.mark.parametrize(
+    "text", ["", "7", "0m", "401d", "1h1d", "-1d", "1.5d", "7D", "1w", "٣d", "1d24h", "1h60m", "07d", "9600h1m"]
+)
 def test_a_wrong_window_is_told_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match="write"):
         rolling(text)

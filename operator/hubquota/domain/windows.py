@@ -5,7 +5,7 @@ from typing import Final
 
 from hubquota.domain.usage import SECOND
 
-_ROLLING: Final = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?")
+_ROLLING: Final = re.compile(r"(?:([1-9][0-9]{0,2})d)?(?:([1-9][0-9]{0,3})h)?(?:([1-9][0-9]{0,4})m)?")
 _SHORTEST: Final = 60 * SECOND
 _LONGEST: Final = 400 * 24 * 3600 * SECOND
 
@@ -19,6 +19,8 @@ def rolling(text: str) -> int:
     if match is None:
         raise ValueError(f"{text[:40]!r} is not a window: write days, hours and minutes, such as 7d or 1d12h")
     days, hours, minutes = (int(part or 0) for part in match.groups())
+    if (days and hours > 23) or ((days or hours) and minutes > 59):
+        raise ValueError(f"{text!r} carries over: write hours below 24 after days, and minutes below 60 after hours")
     length = ((days * 24 + hours) * 60 + minutes) * 60 * SECOND
     if not _SHORTEST <= length <= _LONGEST:
         raise ValueError(f"{text!r} is out of range: write a window from 1m to 400d")
