@@ -1,0 +1,174 @@
+"""The ledger: who held what, from when to when. Everything that reads or writes it goes through here."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import reduce
+from typing import Self
+
+from sqlalchemy import Select, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from hubquota.domain.history import DecisionRecord, HowEnded, Membership, PodEnd, PodRecord, PolicyRevision
+from hubquota.ledger import chronicle, rows
+from hubquota.ledger.engine import connect
+from hubquota.ledger.merging import merged
+from hubquota.ledger.migrations import upgrade
+from hubquota.ledger.tables import pods, policy_revisions
+
+
+class Ledger:
+    """One cluster's part of a ledger. Each call is one transaction; a write that is repeated changes nothing.
+
+    Every method raises sqlalchemy.exc.SQLAlchemyError where the database fails; nothing of that call is written then.
+    """
+
+    def __init__(self, engine: AsyncEngine, cluster: str) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(writes=True)
+        self._cluster = cluster
+
+    @classmethod
+    async def open(cls, url: str, cluster: str = "default") -> Self:
+        """Connect, and bring the schema up to date. ``url``: an SQLAlchemy URL such as ``sqlite:///hubquota.db``."""
+        engine = connect(url)
+        try:
+            await upgrade(engine)
+        except BaseException:
+            await engine.dispose()
+            raise
+        return cls(engine, cluster)
+
+    async def close(self) -> None:
+        """Let go of all connections. Repeatable."""
+        await self._engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def record(self, seen: Sequence[PodRecord]) -> list[PodRecord]:
+        """Take in observations of pods, in any order. Returns what the ledger now says of each pod, once, by uid.
+
+        An older observation never undoes an end, and what was seen first says whose the pod is.
+        """
+        async with self._write() as connection:
+            return await _take_in(connection, seen)
+
+    async def end_missing(self, hub: str, present: Collection[str], asked: int, received: int) -> list[PodRecord]:
+        """End the open pods of a hub whose uid is not ``present`` in a listing; returns their records.
+
+        ``asked`` and ``received``: when the listing was asked for and came. A pod seen since it was asked for is left
+        alone: the listing may be older than it. The end is the instant by which it was due to be gone where that is
+        known, else when it was last seen; estimated, and bounded by ``received``.
+        """
+        there = frozenset(present)
+        async with self._write() as connection:
+            query = self._open(hub).where(pods.c.last_seen < asked)
+            gone = [pod async for pod in rows.stream(connection, query) if pod.uid not in there]
+            return await _take_in(connection, [_ended(pod, received) for pod in gone])
+
+    async def touch_last_seen(self, uids: Collection[str], at: int) -> None:
+        """Note that these open pods were there at ``at``. Pods that have ended, or were seen later, are left alone."""
+        async with self._write() as connection:
+            for batch in rows.batches(sorted(uids)):
+                live = (pods.c.uid.in_(batch), pods.c.finished.is_(None), pods.c.last_seen < at)
+                await connection.execute(update(pods).where(*live).values(last_seen=at))
+
+    async def open_pods(self, hub: str) -> list[PodRecord]:
+        """The pods of a hub that are not known to have ended."""
+        async with self._engine.begin() as connection:
+            return [pod async for pod in rows.stream(connection, self._open(hub))]
+
+    async def pods_since(self, hub: str, since: int) -> AsyncIterator[PodRecord]:
+        """The pods of a hub that held something after ``since``, a few at a time.
+
+        Close it (``contextlib.aclosing``) where it may not be read to its end.
+        """
+        query = self._of(hub).where(or_(pods.c.finished.is_(None), pods.c.finished > since))
+        async with self._engine.begin() as connection:
+            async for pod in rows.stream(connection, query):
+                yield pod
+
+    async def history(self, hub: str, since: int) -> dict[str | None, list[PodRecord]]:
+        """The same by user, each user's in the order of their placement. None: pods without a user."""
+        by_user: defaultdict[str | None, list[PodRecord]] = defaultdict(list)
+        async for pod in self.pods_since(hub, since):
+            by_user[pod.user].append(pod)
+        return {user: sorted(held, key=lambda pod: (pod.scheduled, pod.uid)) for user, held in by_user.items()}
+
+    async def covered_since(self, hub: str, now: int) -> int:
+        """The instant from which usage of this hub is known; ``now``, and from then on, where the hub is new."""
+        async with self._write() as connection:
+            return await chronicle.cover(connection, self._cluster, hub, now)
+
+    async def record_user(self, hub: str, user: str, at: int) -> None:
+        """Note that the hub has this user."""
+        async with self._write() as connection:
+            await chronicle.see_user(connection, self._cluster, hub, user, at)
+
+    async def end_user(self, hub: str, user: str, at: int) -> None:
+        """Note that the hub no longer has this user, who is then in no group either."""
+        async with self._write() as connection:
+            await chronicle.lose_user(connection, self._cluster, hub, user, at)
+
+    async def record_membership(self, *seen: Membership) -> None:
+        """Note the groups of users. What is not newer than the newest sight of a user changes nothing."""
+        async with self._write() as connection:
+            for membership in sorted(seen, key=lambda m: (m.hub, m.user, m.at)):
+                await chronicle.see_groups(connection, self._cluster, membership)
+
+    async def record_policy_revision(self, seen: PolicyRevision) -> None:
+        """Note one generation of a policy, which ends the one before it."""
+        async with self._write() as connection:
+            await chronicle.see_policy(connection, self._cluster, seen)
+
+    async def end_policy(self, uid: str, at: int) -> None:
+        """Note that a policy is gone."""
+        async with self._write() as connection:
+            await chronicle.lose_policy(connection, self._cluster, uid, at)
+
+    async def policy_revisions(self, hub: str) -> list[PolicyRevision]:
+        """All generations of a hub's policies, by name and generation."""
+        t = policy_revisions
+        async with self._engine.begin() as connection:
+            return await chronicle.revisions(connection, (t.c.cluster == self._cluster) & (t.c.hub == hub))
+
+    async def record_decision(self, decision: DecisionRecord) -> bool:
+        """Note a decision. False, and nothing changes, where its id is known."""
+        async with self._write() as connection:
+            return await chronicle.decide(connection, self._cluster, decision)
+
+    @asynccontextmanager
+    async def _write(self) -> AsyncIterator[AsyncConnection]:
+        """The one way to write: a transaction that is committed whole or not at all."""
+        async with self._writing.begin() as connection:
+            yield connection
+
+    def _of(self, hub: str) -> Select[tuple[object, ...]]:
+        return select(pods).where(pods.c.cluster == self._cluster, pods.c.hub == hub)
+
+    def _open(self, hub: str) -> Select[tuple[object, ...]]:
+        return self._of(hub).where(pods.c.finished.is_(None))
+
+
+async def _take_in(connection: AsyncConnection, seen: Iterable[PodRecord]) -> list[PodRecord]:
+    by_uid: defaultdict[str, list[PodRecord]] = defaultdict(list)
+    for pod in seen:
+        by_uid[pod.uid].append(pod)
+    known = await rows.load(connection, by_uid)
+    # Merged with itself too, so that what is written is always of the same form.
+    now = [reduce(merged, by_uid[uid], known.get(uid, by_uid[uid][0])) for uid in sorted(by_uid)]
+    await rows.add(connection, [pod for pod in now if pod.uid not in known])
+    await rows.change(connection, [(known[pod.uid], pod) for pod in now if known.get(pod.uid, pod) != pod])
+    return now
+
+
+def _ended(pod: PodRecord, gone_by: int) -> PodRecord:
+    due = pod.deletion if pod.deletion is not None else pod.last_seen
+    how = HowEnded.LAST_SEEN if pod.deletion is None else HowEnded.DELETION_TIMESTAMP
+    at = max(pod.scheduled, pod.last_seen, min(due, gone_by))
+    return replace(pod, end=PodEnd(at, how, max(at, gone_by)))

@@ -1,0 +1,103 @@
+"""What two records of one pod come to together, whichever came first, however often each came.
+
+Observations arrive late, twice, or again after a restart; so a pod's record is a join: its order, its grouping and its
+repetition change nothing. (Of allocations, one case is left out: an observation that comes late from between two others
+which agree with each other and not with it. A pod's observations come in order, so it does not arise.)
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
+
+#: One allocation seen at one instant: when, request, limit.
+Sight = tuple[int, int, int | None]
+_ORDER: Final = {how: place for place, how in enumerate(HowEnded)}
+
+
+def merged(left: PodRecord, right: PodRecord) -> PodRecord:
+    """Both records of one pod as one. Raises ValueError if they are of different pods."""
+    if left.uid != right.uid:
+        raise ValueError(f"{left.uid} and {right.uid} are different pods")
+    first, other = sorted((left, right), key=lambda r: (r.backfilled, r.first_seen))
+    together = replace(
+        first,  # what the hub wrote at creation counts, so whatever was seen first
+        scheduled=min(first.scheduled, other.scheduled),
+        first_seen=min(first.first_seen, other.first_seen),
+        last_seen=max(first.last_seen, other.last_seen),
+        node=first.node if first.node is not None else other.node,
+        node_labels=first.node_labels if first.node_labels is not None else other.node_labels,
+        deletion=_earlier(first.deletion, other.deletion),
+        end=None,
+    )
+    end = _end([e for e in (first.end, other.end) if e is not None], together.last_seen)
+    return replace(together, end=end, segments=_segments(left, right, together, end))
+
+
+def _earlier(left: int | None, right: int | None) -> int | None:
+    return min((at for at in (left, right) if at is not None), default=None)
+
+
+def _end(ends: Iterable[PodEnd], last_seen: int) -> PodEnd | None:
+    """A certain end stays for ever; an estimated one falls when the pod is seen to live after it was thought gone."""
+    ends = list(ends)
+    certain = [e for e in ends if e.bound is None]
+    if certain:
+        return min(certain, key=_certainty)
+    standing = [(e.bound, e.at, _ORDER[e.how], e) for e in ends if e.bound is not None and e.bound >= last_seen]
+    if not standing:
+        return None
+    latest = max(standing)[3]
+    return replace(latest, at=max(latest.at, last_seen))
+
+
+def _certainty(end: PodEnd) -> tuple[int, int]:
+    """The best known comes first. The last container's end is the latest told, what we heard is the first we heard."""
+    return _ORDER[end.how], -end.at if end.how is HowEnded.CONTAINERS else end.at
+
+
+def _segments(left: PodRecord, right: PodRecord, both: PodRecord, end: PodEnd | None) -> tuple[SegmentRecord, ...]:
+    resources = sorted({s.resource for r in (left, right) for s in r.segments})
+    return tuple(
+        segment
+        for resource in resources
+        for segment in _stretches(resource, [*_sights(left, resource), *_sights(right, resource)], both.scheduled, end)
+    )
+
+
+def _sights(record: PodRecord, resource: str) -> list[Sight]:
+    """When each allocation of a resource was seen for the first time, and the last one also for the last time."""
+    held = [s for s in record.segments if s.resource == resource]
+    sights: list[Sight] = [(_seen(s, record), s.request, s.limit) for s in held]
+    if not held or held[0].start > record.scheduled:
+        sights.insert(0, (record.first_seen, 0, None))
+    _, request, limit = sights[-1]
+    return [*sights, (max(record.last_seen, sights[-1][0]), request, limit)]
+
+
+def _seen(segment: SegmentRecord, record: PodRecord) -> int:
+    """A resize starts when it was seen; what was held from the start was seen later than it began."""
+    return segment.start if segment.start > record.scheduled else record.first_seen
+
+
+def _stretches(resource: str, sights: Iterable[Sight], scheduled: int, end: PodEnd | None) -> list[SegmentRecord]:
+    """One segment from each change to the next; the first from the placement, the last to the pod's end."""
+    starts: dict[int, tuple[int, int | None]] = {}
+    last: tuple[int, int | None] = (0, None)
+    for at, request, limit in sorted(sights, key=lambda s: (s[0], s[1], s[2] or 0)):
+        if (request, limit) != last or not starts:
+            starts[max(at, scheduled) if starts else scheduled] = last = (request, limit)
+    edges = sorted(starts)
+    until = None if end is None else end.at
+    return [
+        SegmentRecord(resource, *starts[start], start, _clipped(start, stop, until))
+        for start, stop in zip(edges, [*edges[1:], None], strict=True)
+        if start > scheduled or starts[start] != (0, None)
+    ]
+
+
+def _clipped(start: int, stop: int | None, until: int | None) -> int | None:
+    """The next change or the pod's end, whichever comes first; a resize seen after the end held for no time."""
+    ends = [at for at in (stop, until) if at is not None]
+    return max(start, min(ends)) if ends else None

@@ -1,0 +1,114 @@
+"""Pods' records as rows and back."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import Select
+
+from hubquota.domain.history import PodEnd, PodRecord, SegmentRecord
+from hubquota.ledger.tables import pod_groups, pods, segments
+
+#: Pods read or written at once: well below the number of parameters that a statement may have.
+BATCH: Final = 500
+#: Columns that stand in the record under the same name.
+_ALIKE: Final = tuple(c.name for c in pods.columns if c.name not in ("finished", "how_ended", "estimated", "bound"))
+T = TypeVar("T")
+
+
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """The items, at most BATCH at a time."""
+    source = iter(items)
+    while batch := list(islice(source, BATCH)):
+        yield batch
+
+
+async def load(connection: AsyncConnection, uids: Collection[str]) -> dict[str, PodRecord]:
+    """The records of these pods, as far as the ledger has them, by uid; their rows stay as read until the commit."""
+    found: dict[str, PodRecord] = {}
+    for batch in batches(sorted(uids)):
+        # One order for all, so that two writers wait for each other and never for ever.
+        query = select(pods).where(pods.c.uid.in_(batch)).order_by(pods.c.uid).with_for_update()
+        rows = (await connection.execute(query)).all()
+        found |= {record.uid: record for record in await _records(connection, rows)}
+    return found
+
+
+async def stream(connection: AsyncConnection, query: Select[Any]) -> AsyncIterator[PodRecord]:
+    """The records of a query for whole rows of ``pods``, read as they are asked for."""
+    async with connection.stream(query) as rows:
+        async for batch in rows.partitions(BATCH):
+            for record in await _records(connection, batch):
+                yield record
+
+
+async def add(connection: AsyncConnection, records: Sequence[PodRecord]) -> None:
+    """Write pods that the ledger does not have."""
+    await _insert(connection, pods, [_row(r) for r in records])
+    await _insert(connection, pod_groups, _group_rows(records))
+    await _insert(connection, segments, _segment_rows(records))
+
+
+async def change(connection: AsyncConnection, changes: Sequence[tuple[PodRecord, PodRecord]]) -> None:
+    """Write pods that the ledger has, each as it was and as it is now. What is the same is not written."""
+    statement = update(pods).where(pods.c.uid == bindparam("which"))
+    for batch in batches(changes):
+        await connection.execute(statement, [_row(now) | {"which": now.uid} for _, now in batch])
+        regrouped = [now for was, now in batch if was.groups != now.groups]
+        await _delete(connection, pod_groups, regrouped)
+        await _insert(connection, pod_groups, _group_rows(regrouped))
+        resized = [now for was, now in batch if was.segments != now.segments]
+        await _delete(connection, segments, resized)
+        await _insert(connection, segments, _segment_rows(resized))
+
+
+async def _insert(connection: AsyncConnection, table: Any, rows: Sequence[dict[str, Any]]) -> None:  # noqa: ANN401
+    for batch in batches(rows):
+        await connection.execute(insert(table), batch)
+
+
+async def _delete(connection: AsyncConnection, table: Any, records: Sequence[PodRecord]) -> None:  # noqa: ANN401
+    if records:
+        await connection.execute(delete(table).where(table.c.uid.in_([r.uid for r in records])))
+
+
+def _row(record: PodRecord) -> dict[str, Any]:
+    end = record.end
+    return {name: getattr(record, name) for name in _ALIKE} | {
+        "finished": end and end.at,
+        "how_ended": end and end.how,
+        "estimated": end is not None and end.bound is not None,
+        "bound": end and end.bound,
+    }
+
+
+def _group_rows(records: Iterable[PodRecord]) -> list[dict[str, Any]]:
+    return [{"uid": r.uid, "group": group} for r in records for group in r.groups]
+
+
+def _segment_rows(records: Iterable[PodRecord]) -> list[dict[str, Any]]:
+    return [
+        {"uid": r.uid, "resource": s.resource, "request": s.request, "limit": s.limit, "start": s.start, "end": s.end}
+        for r in records
+        for s in r.segments
+    ]
+
+
+async def _records(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[PodRecord]:
+    uids = [row.uid for row in rows]
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for uid, group in await connection.execute(select(pod_groups).where(pod_groups.c.uid.in_(uids))):
+        groups[uid].append(group)
+    held: defaultdict[str, list[SegmentRecord]] = defaultdict(list)
+    for row in await connection.execute(select(segments).where(segments.c.uid.in_(uids))):
+        held[row.uid].append(SegmentRecord(row.resource, row.request, row.limit, row.start, row.end))
+    return [_record(row, groups.get(row.uid, ()), held.get(row.uid, ())) for row in rows]
+
+
+def _record(row: Row[Any], groups: Sequence[str], held: Sequence[SegmentRecord]) -> PodRecord:
+    end = None if row.finished is None else PodEnd(row.finished, row.how_ended, row.bound)
+    fields = {name: row._mapping[name] for name in _ALIKE}
+    return PodRecord(**fields, groups=tuple(groups), segments=tuple(held), end=end)

@@ -1,0 +1,200 @@
+"""The tables of the ledger, the same in SQLite and PostgreSQL.
+
+Times are microseconds since 1970-01-01T00:00:00Z, amounts base units: integers of 64 bits, so that nothing is rounded
+on its way. Every pair of ``start`` and ``end`` is a stretch that holds from start to just before end; an end that is
+NULL is not known to have come. A hub is told apart by its cluster and namespace.
+"""
+
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from hubquota.domain.history import DecisionKind, HowEnded
+
+#: Names of constraints that do not depend on the database, so that migrations can name them.
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+Json: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def _time(name: str, **more: Any) -> Column[int]:  # noqa: ANN401 - a column's own arguments
+    return Column(name, BigInteger, nullable=False, autoincrement=False, **more)
+
+
+def _time_or_null(name: str) -> Column[int]:
+    return Column(name, BigInteger)
+
+
+def _word(name: str, **more: Any) -> Column[str]:  # noqa: ANN401 - a column's own arguments
+    """Text that is always there; empty where there is nothing to say. Of no fixed length: names come from outside."""
+    return Column(name, Text, nullable=False, **more)
+
+
+def _one_of(kind: type[StrEnum]) -> Enum:
+    """Words, not a type of the database: a newer version adds some without locking a table."""
+    return Enum(
+        kind, native_enum=False, create_constraint=False, length=32, values_callable=lambda k: [e.value for e in k]
+    )
+
+
+pods: Final = Table(
+    "pods",
+    metadata,
+    _word("uid", primary_key=True),
+    _word("cluster"),
+    _word("hub"),
+    _word("name"),
+    Column("user", Text),  # NULL: nobody's
+    Column("server", Text),  # NULL: not a server; empty: the user's default server
+    _word("component"),
+    _word("component_name"),
+    _word("instance_type"),
+    _word("image"),
+    Column("node", Text),
+    Column("node_labels", Json),
+    _word("hook_version"),
+    _word("decision"),
+    Column("chosen_group", Text),
+    _time("scheduled"),
+    _time_or_null("deletion"),  # the instant by which it was told to be gone
+    _time_or_null("finished"),
+    Column("how_ended", _one_of(HowEnded)),
+    Column("estimated", Boolean, nullable=False),
+    _time_or_null("bound"),  # of an estimated end: the instant at which the pod was known to be gone
+    _time("first_seen"),
+    _time("last_seen"),
+    Column("backfilled", Boolean, nullable=False),
+    Index("ix_pods_hub_finished", "cluster", "hub", "finished"),
+    Index("ix_pods_hub_user_finished", "cluster", "hub", "user", "finished"),
+)
+
+pod_groups: Final = Table(
+    "pod_groups",
+    metadata,
+    Column("uid", Text, ForeignKey(pods.c.uid, ondelete="CASCADE"), primary_key=True),
+    _word("group", primary_key=True),
+)
+
+segments: Final = Table(
+    "segments",
+    metadata,
+    Column("uid", Text, ForeignKey(pods.c.uid, ondelete="CASCADE"), primary_key=True),
+    _word("resource", primary_key=True),
+    _time("start", primary_key=True),
+    _time_or_null("end"),
+    Column("request", BigInteger, nullable=False),
+    Column("limit", BigInteger),  # NULL: none
+)
+
+hubs: Final = Table(
+    "hubs",
+    metadata,
+    _word("cluster", primary_key=True),
+    _word("hub", primary_key=True),
+    _time("covered_since"),  # usage before it is unknown, never 0
+)
+
+hub_users: Final = Table(
+    "hub_users",
+    metadata,
+    _word("cluster", primary_key=True),
+    _word("hub", primary_key=True),
+    _word("user", primary_key=True),
+    _time("start", primary_key=True),
+    _time_or_null("end"),
+    _time_or_null("groups_at"),  # the newest sight of the user's groups
+)
+
+memberships: Final = Table(
+    "memberships",
+    metadata,
+    _word("cluster", primary_key=True),
+    _word("hub", primary_key=True),
+    _word("user", primary_key=True),
+    _word("group", primary_key=True),
+    _time("start", primary_key=True),
+    _time_or_null("end"),
+    Index("ix_memberships_group", "cluster", "hub", "group"),
+)
+
+policy_revisions: Final = Table(
+    "policy_revisions",
+    metadata,
+    _word("uid", primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    _word("cluster"),
+    _word("hub"),
+    _word("name"),
+    Column("spec", Json, nullable=False),
+    _time("start"),
+    _time_or_null("end"),
+    Index("ix_policy_revisions_hub", "cluster", "hub"),
+)
+
+decisions: Final = Table(
+    "decisions",
+    metadata,
+    _word("id", primary_key=True),
+    _word("cluster"),
+    _word("hub"),
+    _word("user"),
+    _word("server"),
+    Column("kind", _one_of(DecisionKind), nullable=False),
+    _time("at"),
+    Column("request", Json, nullable=False),
+    Column("quotas", Json, nullable=False),
+    _word("message"),
+    Index("ix_decisions_hub_at", "cluster", "hub", "at"),
+)
+
+#: Append-only: one that was wrong is voided, not edited. Empty until grants exist.
+adjustments: Final = Table(
+    "adjustments",
+    metadata,
+    _word("id", primary_key=True),
+    _word("cluster"),
+    _word("hub"),
+    Column("user", Text),  # either a user
+    Column("group", Text),  # or a group
+    _word("resource"),
+    Column("amount", String(64), nullable=False),  # base units x microseconds: more than 64 bits, in decimal digits
+    _time("start"),
+    _time_or_null("until"),
+    _word("reason"),
+    _word("by"),
+    _word("source"),
+    _time("recorded"),
+    _time_or_null("voided"),
+    Column("voided_by", Text),
+    Index("ix_adjustments_hub_user", "cluster", "hub", "user"),
+)
+
+#: The writer of each scope (the Lease's cluster and namespace): a write with an older number than this is refused.
+writers: Final = Table(
+    "writers",
+    metadata,
+    _word("scope", primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    _word("holder"),
+    _time("since"),
+)
