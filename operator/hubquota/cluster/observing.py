@@ -1,0 +1,114 @@
+"""From a pod as the API server tells it to what the ledger keeps: whose it is, what it holds, whether it has ended."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
+from hubquota.domain.pods import Pod, allocation, finished_at, has_finished, micros, scheduled_at
+
+USERNAME: Final = "hub.jupyter.org/username"
+SERVERNAME: Final = "hub.jupyter.org/servername"
+PRIMEHUB: Final = "primehub.io/usage"
+_OURS: Final = "hubquota.dev/"
+#: A pod without any of these is nobody's that we know.
+_MARKS: Final = (USERNAME, PRIMEHUB, f"{_OURS}groups", f"{_OURS}group")
+#: How far a kubelet's clock may be ahead of ours before its word for an end is not taken (S29), in microseconds.
+_AHEAD: Final = 5_000_000
+_DEFAULT_SERVER: Final = ""
+
+
+class PoisonPod(Exception):
+    """A pod that cannot be metered; the message says why. Its neighbours go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """That a pod looked so at ``at``. ``gone``: it was told to be deleted for good."""
+
+    pod: Pod
+    at: int
+    gone: bool = False
+
+
+def observed(sight: Sight, cluster: str) -> PodRecord | None:
+    """What the ledger should keep of a pod; None: it is not ours to meter, or holds nothing yet.
+
+    Raises PoisonPod for a pod that nobody can make sense of.
+    """
+    metadata: Mapping[str, Any] = sight.pod["metadata"]
+    marks: Mapping[str, str] = metadata.get("annotations") or {}
+    if not any(mark in marks for mark in _MARKS):
+        return None
+    try:
+        start = scheduled_at(sight.pod)
+        return None if start is None else _record(sight, cluster, marks, start)
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise PoisonPod(f"pod {metadata.get('namespace')}/{metadata.get('name')} is not metered: {fault}") from fault
+
+
+def running_before_placement(pod: Pod) -> bool:
+    """Whether a pod is on its way: it counts as a server at once, though it holds nothing yet (S23)."""
+    return scheduled_at(pod) is None and not has_finished(pod)
+
+
+def _record(sight: Sight, cluster: str, marks: Mapping[str, str], start: int) -> PodRecord:
+    metadata, spec = sight.pod["metadata"], sight.pod["spec"]
+    told = _primehub(marks)
+    groups = json.loads(marks.get(f"{_OURS}groups", "[]"))
+    end = _end(sight, start)
+    at = max(sight.at, start)
+    return PodRecord(
+        uid=metadata["uid"],
+        cluster=cluster,
+        hub=metadata["namespace"],
+        name=metadata["name"],
+        user=marks.get(USERNAME) or told.get("user") or None,
+        server=marks.get(SERVERNAME, _DEFAULT_SERVER) if USERNAME in marks else None,
+        scheduled=start,
+        first_seen=at,
+        last_seen=at,
+        groups=tuple(str(group) for group in groups),
+        chosen_group=marks.get(f"{_OURS}group") or told.get("group") or None,
+        component=marks.get(f"{_OURS}component") or told.get("component", ""),
+        component_name=marks.get(f"{_OURS}component-name") or told.get("component_name", ""),
+        instance_type=marks.get(f"{_OURS}instance-type") or told.get("instance_type", ""),
+        image=next((str(c.get("image", "")) for c in spec["containers"]), ""),
+        node=spec.get("nodeName"),
+        decision=marks.get(f"{_OURS}decision", ""),
+        deletion=_deletion(metadata),
+        end=end,
+        segments=_segments(sight.pod, start, end),
+    )
+
+
+def _segments(pod: Pod, start: int, end: PodEnd | None) -> tuple[SegmentRecord, ...]:
+    until = None if end is None else end.at
+    held = allocation(pod) | {"servers": 1000}
+    return tuple(SegmentRecord(resource, amount, None, start, until) for resource, amount in held.items())
+
+
+def _end(sight: Sight, start: int) -> PodEnd | None:
+    """When the pod ended (S27 to S29); None: it lives."""
+    finished = finished_at(sight.pod)
+    if finished is not None:
+        if start <= finished <= sight.at + _AHEAD:
+            return PodEnd(finished, HowEnded.CONTAINERS)
+        return PodEnd(max(start, sight.at), HowEnded.RECEIPT)
+    if sight.gone or has_finished(sight.pod):
+        return PodEnd(max(start, sight.at), HowEnded.DELETED)
+    return None
+
+
+def _deletion(metadata: Mapping[str, Any]) -> int | None:
+    told = metadata.get("deletionTimestamp")
+    return None if told is None else micros(told)
+
+
+def _primehub(marks: Mapping[str, str]) -> dict[str, str]:
+    """PrimeHub's annotation. Raises ValueError or TypeError where it is not a JSON object."""
+    told = json.loads(marks.get(PRIMEHUB, "{}"))
+    if not isinstance(told, dict):
+        raise TypeError(f"{PRIMEHUB} is not a JSON object")
+    return {str(key): str(value) for key, value in told.items() if value is not None}
