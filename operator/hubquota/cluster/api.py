@@ -1,0 +1,125 @@
+"""The API server as plain JSON: one call in, one dictionary out, with a timeout on each.
+
+The `kubernetes` package brings credentials and transport; its models are passed over, for they cost most of a call's
+time and know nothing of our resources.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+Json = dict[str, Any]
+
+OURS: Final = "/apis/hubquota.dev/v1alpha1"
+MERGE_PATCH: Final = "application/merge-patch+json"
+_OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+#: Objects in one page of a listing: few enough that a page never holds up the loop.
+PAGE: Final = 500
+
+
+class ApiError(Exception):
+    """The API server refused, or could not be asked (``status`` 0)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    """One connection pool to one API server."""
+
+    def __init__(self, transport: client.ApiClient, timeout: float) -> None:
+        self._transport = transport
+        self._timeout = timeout
+
+    async def get(self, path: str, **query: str) -> Json:
+        """Read one object or listing. Raises ApiError."""
+        return await self._call("GET", path, query)
+
+    async def create(self, path: str, body: Json) -> Json:
+        """Create an object. Raises ApiError; 409 where it is there."""
+        return await self._call("POST", path, {}, body)
+
+    async def replace(self, path: str, body: Json) -> Json:
+        """Replace an object as it was read. Raises ApiError; 409 where somebody else wrote since."""
+        return await self._call("PUT", path, {}, body)
+
+    async def patch(self, path: str, body: Json) -> Json:
+        """Merge a change into an object. Raises ApiError; 404 where it is gone."""
+        return await self._call("PATCH", path, {}, body, MERGE_PATCH)
+
+    async def listing(self, path: str, **query: str) -> AsyncIterator[Json]:
+        """All objects of a kind, page by page. Raises ApiError."""
+        token = ""
+        while True:
+            page = await self.get(path, limit=str(PAGE), **query, **({"continue": token} if token else {}))
+            for item in page["items"]:
+                yield item
+            token = (page.get("metadata") or {}).get("continue", "")
+            if not token:
+                return
+
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, str], body: Json | None = None, kind: str = "application/json"
+    ) -> Json:
+        url = f"{self._transport.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": "hubquota-operator"}
+        try:
+            await self._transport.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            answer = await self._transport.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=self._timeout
+            )
+            text = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError, client.ApiException) as fault:
+            raise ApiError(0, f"{method} {path}: {str(fault) or type(fault).__name__}") from fault
+        return _judged(answer.status, text, f"{method} {path}")
+
+
+@asynccontextmanager
+async def connected(seconds: float) -> AsyncIterator[Api]:
+    """The API server of the kubeconfig (KUBECONFIG or ~/.kube/config), or the one that this pod runs on.
+
+    ``seconds``: how long a call may take. Raises kubernetes' ConfigException where there is neither.
+    """
+    settings = client.Configuration()
+    if in_cluster():
+        config.load_incluster_config(client_configuration=settings)
+    else:
+        await config.load_kube_config(config_file=kubeconfig(), client_configuration=settings)
+    async with client.ApiClient(settings) as transport:
+        yield Api(transport, seconds)
+
+
+def kubeconfig() -> str | None:
+    """The kubeconfig that was named; None: the usual place. Read late: the package reads KUBECONFIG when imported."""
+    return os.environ.get("KUBECONFIG")
+
+
+def in_cluster() -> bool:
+    """Whether this process runs in a pod with a service account, and was not told of another cluster."""
+    return _OWN_NAMESPACE.exists() and kubeconfig() is None
+
+
+def own_namespace() -> str:
+    """The namespace of this pod, or of the kubeconfig's context."""
+    if in_cluster():
+        return _OWN_NAMESPACE.read_text().strip()
+    _, active = config.list_kube_config_contexts(config_file=kubeconfig())
+    return str(active["context"].get("namespace", "default"))
+
+
+def _judged(status: int, text: bytes, what: str) -> Json:
+    try:
+        told: Json = json.loads(text or b"{}")
+    except ValueError:
+        told = {"message": text[:200].decode(errors="replace")}
+    if status >= 400:
+        raise ApiError(status, f"{what}: {status} {told.get('message', '')}")
+    return told

@@ -1,0 +1,174 @@
+"""The writer's Lease, so that of several operators one writes; and the heartbeat, by which hubs judge the operator.
+
+The elector is our own: the one of the `kubernetes` package cannot create a Lease, has no timeouts, and lets its work go
+on when the API server refuses a connection.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from hubquota.cluster.api import Api, ApiError, Json
+
+HEARTBEAT: Final = "hubquota-heartbeat"
+WRITER: Final = "hubquota-writer"
+_CONFLICT: Final = 409
+_MISSING: Final = 404
+
+
+class LeaseLost(Exception):
+    """The writer could not renew its Lease in time and has stopped writing; it should end and be started again."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Seconds: how long a Lease holds, when its holder gives up renewing it, how often it is tried."""
+
+    duration: float = 10
+    renew_deadline: float = 7
+    retry_period: float = 2
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time as the operator knows it; tests bring their own."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = lambda: asyncio.get_running_loop().time()
+
+
+class WriterLease:
+    """Held by one operator at a time. ``identity`` is unique to this process."""
+
+    def __init__(self, api: Api, namespace: str, identity: str, terms: Terms, clock: Clock | None = None) -> None:
+        self._api = api
+        self._path = leases_path(namespace)
+        self._identity = identity
+        self._terms = terms
+        self._clock = clock or Clock()
+        self._seen: tuple[str, float] | None = None
+        self._holds = False
+
+    async def hold(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the Lease, do ``work`` while it is held, and give it back.
+
+        Raises LeaseLost where it could not be renewed in time; ``work`` has been cancelled by then.
+        """
+        while not await self._try():  # noqa: ASYNC110 - the event is on another machine
+            await asyncio.sleep(self._terms.retry_period)
+        self._holds = True
+        doing = asyncio.ensure_future(work())
+        renewing = asyncio.ensure_future(self._keep())
+        try:
+            await asyncio.wait({doing, renewing}, return_when=asyncio.FIRST_COMPLETED)
+            if renewing.done() and not doing.done():
+                raise LeaseLost("the writer's Lease could not be renewed in time: another operator may write now")
+            await doing
+        finally:
+            self._holds = False
+            await _ended(doing)
+            await _ended(renewing)
+            await self._give_back()
+
+    async def _keep(self) -> None:
+        """Renew until it fails for longer than the deadline, or another holds it."""
+        renewed = self._clock.monotonic()
+        while self._clock.monotonic() - renewed < self._terms.renew_deadline:
+            await asyncio.sleep(self._terms.retry_period)
+            left = self._terms.renew_deadline - (self._clock.monotonic() - renewed)
+            with contextlib.suppress(TimeoutError):
+                asked = self._clock.monotonic()
+                if left > 0 and await asyncio.wait_for(self._try(), left):
+                    renewed = asked
+
+    async def _try(self) -> bool:
+        """Whether the Lease is ours now. A refusal or an unreachable API server is a no."""
+        try:
+            lease = await self._read()
+            if lease is None:
+                await self._api.create(self._path, self._mine(None))
+                return True
+            if not self._free(lease):
+                return False
+            await self._api.replace(f"{self._path}/{WRITER}", self._mine(lease))
+        except ApiError:
+            return False
+        return True
+
+    async def _read(self) -> Json | None:
+        try:
+            return await self._api.get(f"{self._path}/{WRITER}")
+        except ApiError as error:
+            if error.status != _MISSING:
+                raise
+            return None
+
+    def _free(self, lease: Json) -> bool:
+        """Ours, given back, or not renewed for its duration, by our own monotonic clock: no clock is compared."""
+        holder = lease["spec"].get("holderIdentity") or ""
+        if holder in ("", self._identity):
+            return True
+        version = lease["metadata"]["resourceVersion"]
+        if self._seen is None or self._seen[0] != version:
+            self._seen = (version, self._clock.monotonic())
+        duration: float = lease["spec"].get("leaseDurationSeconds", self._terms.duration)
+        return self._clock.monotonic() - self._seen[1] > duration
+
+    def _mine(self, lease: Json | None) -> Json:
+        now = micro_time(self._clock.now())
+        spec: Json = dict(lease["spec"]) if lease else {}
+        changes = spec.get("leaseTransitions", 0)
+        if spec.get("holderIdentity") != self._identity:
+            spec |= {"acquireTime": now, "leaseTransitions": changes + 1 if lease else 0}
+        # The API takes whole seconds; rounded up, so that nobody takes over early.
+        spec |= {
+            "holderIdentity": self._identity,
+            "renewTime": now,
+            "leaseDurationSeconds": -int(-self._terms.duration // 1),
+        }
+        metadata: dict[str, Any] = lease["metadata"] if lease else {"name": WRITER}
+        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+
+    async def _give_back(self) -> None:
+        """So that a standby need not wait; best effort, for the Lease ends by itself."""
+        with contextlib.suppress(ApiError):
+            lease = await self._read()
+            if lease and lease["spec"].get("holderIdentity") == self._identity:
+                lease["spec"]["holderIdentity"] = ""
+                await self._api.replace(f"{self._path}/{WRITER}", lease)
+
+
+async def beat(api: Api, namespace: str, identity: str, now: datetime) -> None:
+    """Renew a hub's heartbeat. Raises ApiError."""
+    spec = {"holderIdentity": identity, "renewTime": micro_time(now)}
+    body: Json = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": HEARTBEAT},
+        "spec": spec,
+    }
+    try:
+        await api.patch(f"{leases_path(namespace)}/{HEARTBEAT}", {"spec": spec})
+    except ApiError as error:
+        if error.status != _MISSING:
+            raise
+        await api.create(leases_path(namespace), body)
+
+
+def leases_path(namespace: str) -> str:
+    """Where a namespace's Leases are."""
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+def micro_time(at: datetime) -> str:
+    """An instant as Leases tell it."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+async def _ended(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
