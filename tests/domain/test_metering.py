@@ -1,5 +1,7 @@
 """A meter counts each pod once, for its user and for the pools that it was launched for."""
 
+from dataclasses import replace
+
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
 from hubquota.domain.metering import Meter
 from hubquota.domain.policy import Policy, Scope
@@ -51,6 +53,13 @@ def test_a_pod_seen_twice_counts_once_and_its_end_ends_it() -> None:
     meter.take([pod("1", "a", 0, HOUR)])
     assert used(meter, "a", 3 * HOUR) == 1000 * HOUR
     assert meter.running("a") == []
+
+
+def test_a_pod_that_is_merely_seen_again_is_no_news() -> None:
+    meter = Meter(0)
+    meter.take([pod("1", "a", 0)])
+    assert meter.take([replace(pod("1", "a", 0), last_seen=HOUR)]) == set()
+    assert meter.take([pod("1", "a", 0, HOUR)]) == {"a"}
 
 
 def test_a_pod_on_its_way_is_a_server_at_once_until_it_is_placed_or_gone() -> None:

@@ -22,6 +22,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 _OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 #: Objects in one page of a listing: few enough that a page never holds up the loop.
 PAGE: Final = 500
+#: A watch is given up after so many seconds without a line; bookmarks come about once a minute.
+_WATCHING: Final = aiohttp.ClientTimeout(sock_connect=10, sock_read=90)
 
 
 class ApiError(Exception):
@@ -66,20 +68,49 @@ class Api:
             if not token:
                 return
 
+    async def watch(self, path: str, version: str) -> AsyncIterator[tuple[str, Json]]:
+        """Changes of a kind since a listing's version: ADDED, MODIFIED or DELETED, and the object.
+
+        Ends when the server ends it, after some minutes. Raises ApiError; 410 where the version is too old: list again.
+        """
+        query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": "300"}
+        answer = await self._send("GET", path, query, None, "application/json", _WATCHING)
+        if answer.status >= 400:
+            _judged(answer.status, await answer.read(), f"watch {path}")
+        try:
+            async for line in answer.response.content:
+                change = json.loads(line)
+                if change["type"] == "ERROR":
+                    raise ApiError(change["object"].get("code", 0), change["object"].get("message", ""))
+                if change["type"] != "BOOKMARK":
+                    yield change["type"], change["object"]
+        except (aiohttp.ClientError, TimeoutError, ValueError) as fault:
+            raise ApiError(0, f"watch {path}: {str(fault) or type(fault).__name__}") from fault
+        finally:
+            answer.response.close()
+
     async def _call(
         self, method: str, path: str, query: Mapping[str, str], body: Json | None = None, kind: str = "application/json"
     ) -> Json:
+        answer = await self._send(method, path, query, body, kind, self._timeout)
+        try:
+            text = await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as fault:
+            raise ApiError(0, f"{method} {path}: {str(fault) or type(fault).__name__}") from fault
+        return _judged(answer.status, text, f"{method} {path}")
+
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, str], body: Json | None, kind: str, limit: object
+    ) -> Any:  # noqa: ANN401 - the package's answers have no types
         url = f"{self._transport.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": "hubquota-operator"}
         try:
             await self._transport.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-            answer = await self._transport.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=self._timeout
+            return await self._transport.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=limit
             )
-            text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError, client.ApiException) as fault:
             raise ApiError(0, f"{method} {path}: {str(fault) or type(fault).__name__}") from fault
-        return _judged(answer.status, text, f"{method} {path}")
 
 
 @asynccontextmanager

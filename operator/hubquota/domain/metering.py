@@ -20,13 +20,15 @@ class Meter:
         self._pending: defaultdict[str, dict[str, int]] = defaultdict(dict)
 
     def take(self, pods: Iterable[PodRecord]) -> set[str]:
-        """Take in what the ledger says of pods; returns the users concerned."""
+        """Take in what the ledger says of pods; returns the users for whom that is news."""
         concerned = set()
         for pod in pods:
+            before = self._by_user[pod.user].get(pod.uid)
             self._by_user[pod.user][pod.uid] = pod
             if pod.user is not None:
                 self._pending[pod.user].pop(pod.uid, None)
-                concerned.add(pod.user)
+                if before is None or replace(before, last_seen=pod.last_seen) != pod:
+                    concerned.add(pod.user)
         return concerned
 
     def expect(self, user: str, uid: str, since: int) -> None:

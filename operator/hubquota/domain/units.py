@@ -59,7 +59,8 @@ def decimal(amount: int, unit: str, *, up: bool = False) -> str:
 def for_people(amount: str, places: int = 1) -> str:
     """A decimal string as people read it: thousands separated, cut after ``places``, small amounts not shown as 0."""
     value = Fraction(amount)
-    shift = places if value >= 1 or value == 0 else PLACES
+    # Small amounts get digits enough to be seen: 0.44, but 0.004.
+    shift = places if value >= 1 or value == 0 else 2 if value * 10 >= 1 else PLACES
     cut = int(value * 10**shift)
     whole, rest = divmod(cut, 10**shift)
     return f"{whole:,}.{rest:0{shift}d}".rstrip("0").rstrip(".")

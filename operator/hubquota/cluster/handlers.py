@@ -1,0 +1,60 @@
+"""What kopf calls: pods and policies, as they happen. Each handler only calls down.
+
+Only ``on.event``: the higher handlers write annotations and finalizers onto what they watch, and a user's pod must
+never wait for us.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import kopf
+
+from hubquota.cluster.api import in_cluster
+from hubquota.cluster.hub import Hub
+from hubquota.cluster.observing import Sight
+
+_GROUP: Final = "hubquota.dev"
+_VERSION: Final = "v1alpha1"
+
+
+def registry(hubs: Mapping[str, Hub]) -> kopf.OperatorRegistry:
+    """Handlers for the hubs, by namespace."""
+    made = kopf.OperatorRegistry()
+
+    # As our own client finds its way: a kubeconfig that was named, else the pod's service account.
+    login = kopf.login_with_service_account if in_cluster() else kopf.login_with_kubeconfig
+    kopf.on.login(registry=made)(login)
+
+    @kopf.on.event("v1", "pods", registry=made)
+    async def pod_seen(event: kopf.RawEvent, namespace: str | None, **_: object) -> None:
+        hub = hubs[namespace or ""]
+        await hub.see([Sight(event["object"], hub.now(), event["type"] == "DELETED")])
+
+    @kopf.on.event(_GROUP, _VERSION, "quotapolicies", registry=made)
+    async def policy_seen(event: kopf.RawEvent, namespace: str | None, **_: object) -> None:
+        await hubs[namespace or ""].see_policy(event["type"], event["object"])
+
+    return made
+
+
+def settings(request_timeout: float) -> kopf.OperatorSettings:
+    """kopf's own settings, each for a reason."""
+    made = kopf.OperatorSettings()
+    made.scanning.disabled = True  # it needs no rights on CRDs and namespaces then
+    made.posting.enabled = False  # no Event for each line of the log
+    made.persistence.finalizer = "hubquota.dev/unused"  # never set: there are no handlers that need one
+    made.watching.server_timeout = 300
+    made.watching.client_timeout = 330
+    made.networking.connect_timeout = request_timeout
+    made.networking.request_timeout = 3 * request_timeout
+    # Flat and endless: its default left it blind for up to 21 s after an outage.
+    made.networking.error_backoffs = _Endless(1.0)
+    made.queueing.worker_limit = 100
+    return made
+
+
+class _Endless(tuple[float, ...]):
+    """The same pause again and again, for kopf iterates over its backoffs anew for each request."""
+
+    def __new__(cls, seconds: float) -> "_Endless":
+        return super().__new__(cls, (seconds,) * 86_400)

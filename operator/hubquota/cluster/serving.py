@@ -1,0 +1,161 @@
+"""The operator as a whole: one writer at a time, its hubs, kopf, heartbeats."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import kopf
+from sqlalchemy.exc import SQLAlchemyError
+
+from hubquota.cluster import handlers, user_quotas
+from hubquota.cluster.api import OURS, Api, ApiError, connected, own_namespace
+from hubquota.cluster.hub import Hub
+from hubquota.cluster.leases import Terms, WriterLease, beat
+from hubquota.ledger import Ledger
+from hubquota.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+#: Listings of pods that may fail in a row before the heartbeat stops: the chain is no longer sound.
+_MISSED: Final = 3
+#: Seconds by which a status may be late before the heartbeat stops.
+_LATE: Final = 60.0
+
+
+class Ended(Exception):
+    """The operator cannot go on and should be started again; the message says why."""
+
+
+async def run(settings: Settings) -> None:
+    """Serve until told to stop. Raises Ended, LeaseLost, ApiError or SQLAlchemyError where it cannot go on."""
+    async with (
+        connected(settings.request_timeout) as api,
+        await Ledger.open(settings.database(), settings.cluster) as ledger,
+    ):
+        namespace = settings.operator_namespace or own_namespace()
+        terms = Terms(settings.writer_lease_duration, settings.writer_renew_deadline, settings.writer_retry_period)
+        identity = f"{socket.gethostname()}-{os.getpid()}"
+        logger.info("identity=%s waits for the writer's Lease in namespace=%s", identity, namespace)
+        lease = WriterLease(api, namespace, identity, terms)
+        await lease.hold(lambda: _serve(api, ledger, settings, identity))
+
+
+async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str) -> None:
+    namespaces = settings.hub_namespaces or (own_namespace(),)
+    await _known(api, namespaces[0])
+    hubs = {
+        name: Hub(api, ledger, name, settings.cluster, microseconds, settings.max_user_quotas) for name in namespaces
+    }
+    versions: dict[str, str] = {}
+    for hub in hubs.values():
+        await hub.start()
+        versions[hub.namespace] = await user_quotas.listed(api, hub)
+        logger.info("hub=%s is served", hub.namespace)
+    stop = asyncio.Event()
+    jobs: list[Callable[[], Awaitable[None]]] = []
+    for hub in hubs.values():
+        jobs += _jobs(api, hub, settings, identity, versions[hub.namespace])
+    tasks = [asyncio.ensure_future(job()) for job in jobs]
+    tasks.append(asyncio.ensure_future(_kopf(hubs, settings, stop)))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await _judge(tasks, stop)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _jobs(api: Api, hub: Hub, settings: Settings, identity: str, version: str) -> list[Callable[[], Awaitable[None]]]:
+    return [
+        hub.scheduler.run,
+        lambda: user_quotas.follow(api, hub, version),
+        lambda: _resync(hub, settings.resync_interval),
+        lambda: _heartbeat(api, hub, settings, identity),
+    ]
+
+
+async def _judge(tasks: Sequence["asyncio.Future[None]"], stop: asyncio.Event) -> None:
+    """Nothing may end by itself, unless we were told to stop."""
+    for task in tasks:
+        if task.done() and (fault := task.exception()) is not None:
+            raise Ended(f"a part has failed: {fault or type(fault).__name__}") from fault
+    if not stop.is_set():
+        raise Ended("a part has ended by itself: are the CRDs and the operator's Role in place?")
+
+
+async def _kopf(hubs: dict[str, Hub], settings: Settings, stop: asyncio.Event) -> None:
+    ready = asyncio.Event()
+    answering = asyncio.ensure_future(_answer_signals(ready, stop))
+    try:
+        await kopf.operator(
+            registry=handlers.registry(hubs),
+            settings=handlers.settings(settings.request_timeout),
+            namespaces=list(hubs),
+            standalone=True,
+            stop_flag=stop,
+            ready_flag=ready,
+        )
+    finally:
+        answering.cancel()
+
+
+async def _answer_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """Stop in order when told to; after kopf is ready, for it sets handlers of its own before."""
+    await ready.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _known(api: Api, namespace: str) -> None:
+    """Wait until the API server knows our resources: kopf would not."""
+    told = False
+    while True:
+        try:
+            for plural in ("quotapolicies", "userquotas"):
+                await api.get(f"{OURS}/namespaces/{namespace}/{plural}", limit="1")
+        except ApiError as error:
+            if not told:
+                logger.warning("waits for the CRDs of hubquota.dev and the right to read them: %s", error)
+            told = True
+            await asyncio.sleep(2)
+        else:
+            return
+
+
+async def _resync(hub: Hub, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await hub.resync()
+        except (ApiError, SQLAlchemyError) as error:
+            logger.warning("hub=%s pods are not listed, again in %s s: %s", hub.namespace, seconds, error)
+
+
+async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str) -> None:
+    """Beat as long as the chain is sound: pods compared with the ledger not long ago, statuses written.
+
+    The first beat waits until all that was due at the start is written: from then on a user without a UserQuota has
+    no usage.
+    """
+    while hub.scheduler.lag() > 0:  # noqa: ASYNC110 - it is the scheduler's own clock that runs
+        await asyncio.sleep(0.1)
+    while True:
+        age = (microseconds() - (hub.synced_at or 0)) / 1_000_000
+        if age < _MISSED * settings.resync_interval and hub.scheduler.lag() < _LATE:
+            try:
+                await beat(api, hub.namespace, identity, datetime.now(UTC))
+            except ApiError as error:
+                logger.warning("hub=%s heartbeat is not written: %s", hub.namespace, error)
+        await asyncio.sleep(settings.heartbeat_interval)
+
+
+def microseconds() -> int:
+    """Now, in microseconds since 1970."""
+    return time.time_ns() // 1000

@@ -1,0 +1,213 @@
+"""The operator as it is run: a process of its own, killed and started again, beside a real API server."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubquota.domain.pods import micros
+from tests.testbed.control_plane import ControlPlane
+from tests.testbed.processes import Program
+
+pytestmark = pytest.mark.cluster
+HUBQUOTA = Path(sys.executable).with_name("hubquota")
+POLICY: dict[str, Any] = {
+    "apiVersion": "hubquota.dev/v1alpha1",
+    "kind": "QuotaPolicy",
+    "metadata": {"name": "weekly"},
+    "spec": {
+        "scope": {"everyone": True},
+        "resource": "memory",
+        "limit": {"value": 40, "unit": "GiB-hours"},
+        "window": {"rolling": "7d"},
+    },
+}
+
+
+class Bench:
+    """One namespace with its pods, and operators on it."""
+
+    def __init__(self, api: ControlPlane, namespace: str, folder: Path) -> None:
+        self.api, self.namespace, self.folder = api, namespace, folder
+
+    def operator(self, name: str = "operator") -> Program:
+        """An operator of this namespace; all share one ledger."""
+        env = {
+            "KUBECONFIG": str(self.api.kubeconfig),
+            "HUBQUOTA_HUB_NAMESPACES": json.dumps([self.namespace]),
+            "HUBQUOTA_OPERATOR_NAMESPACE": self.namespace,
+            "HUBQUOTA_DATABASE_URL": f"sqlite:///{self.folder}/ledger.db",
+            "HUBQUOTA_WRITER_LEASE_DURATION": "3",
+            "HUBQUOTA_WRITER_RENEW_DEADLINE": "2",
+            "HUBQUOTA_WRITER_RETRY_PERIOD": "0.3",
+        }
+        return Program(name, [str(HUBQUOTA), "operator"], self.folder / f"{name}.log", env)
+
+    def do(self, *args: str, body: object = None) -> str:
+        done = self.api.kubectl("-n", self.namespace, *args, stdin=None if body is None else json.dumps(body))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def place(self, name: str, user: str, at: str, memory: str = "1Gi") -> None:
+        """A pod on a node since ``at``."""
+        meta = {"name": name, "annotations": {"hub.jupyter.org/username": user}}
+        container = {"name": "notebook", "image": "i", "resources": {"requests": {"memory": memory}}}
+        self.do(
+            "create",
+            "-f",
+            "-",
+            body={"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [container]}},
+        )
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name},
+            "target": {"kind": "Node", "name": "n"},
+        }
+        self.do("create", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{name}/binding", "-f", "-", body=binding)
+        placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": at}
+        self._status(name, {"phase": "Running", "conditions": [placed]})
+
+    def end(self, name: str, at: str) -> None:
+        """Its last container ended at ``at``."""
+        state = {"terminated": {"exitCode": 0, "startedAt": at, "finishedAt": at}}
+        status = {"name": "notebook", "image": "i", "imageID": "i", "ready": False, "restartCount": 0, "state": state}
+        self._status(name, {"phase": "Succeeded", "containerStatuses": [status]})
+
+    def status(self, user: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.do("get", "uq", user, "-o", "json", "--ignore-not-found") or "{}")
+        told: dict[str, Any] = found.get("status", {})
+        return told
+
+    def used_seconds(self, user: str) -> float:
+        """GiB-seconds used, as the status tells them; -1: not yet."""
+        quotas = self.status(user).get("quotas") or [{"used": "-1"}]
+        return float(quotas[0]["used"]) * 3600
+
+    def _status(self, name: str, status: object) -> None:
+        self.do("patch", "pod", name, "--subresource=status", "-p", json.dumps({"status": status}))
+
+
+@pytest.fixture
+def bench(api: ControlPlane, namespace: str, tmp_path: Path) -> Bench:
+    return Bench(api, namespace, tmp_path)
+
+
+@pytest.fixture
+def operator(bench: Bench) -> Iterator[Program]:
+    program = bench.operator()
+    program.start()
+    yield program
+    program.stop()
+
+
+def eventually(check: Callable[[], bool], program: Program, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert program.running, program.last_words()
+        assert time.monotonic() < deadline, program.last_words()
+        time.sleep(0.1)
+
+
+def ago(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds))
+
+
+def test_a_finished_pod_is_charged_from_placement_to_its_last_container_s_end(bench: Bench, operator: Program) -> None:
+    bench.do("create", "-f", "-", body=POLICY)
+    start, end = ago(500), ago(100)
+    bench.place("jupyter-alice", "alice", start)
+    bench.end("jupyter-alice", end)
+    charged = (micros(end) - micros(start)) / 1_000_000
+    eventually(lambda: abs(bench.used_seconds("alice") - charged) < 0.01, operator)
+    assert bench.status("alice")["decision"] == "Allowed"
+
+
+def test_a_policy_follows_an_edit_at_once_and_says_what_it_is_about(bench: Bench, operator: Program) -> None:
+    bench.place("jupyter-alice", "alice", ago(3600))
+    bench.do("create", "-f", "-", body=POLICY)
+    eventually(lambda: bench.status("alice").get("decision") == "Allowed", operator)
+    bench.do("patch", "qp", "weekly", "--type=merge", "-p", '{"spec": {"limit": {"value": "0.5"}}}')
+    eventually(lambda: bench.status("alice")["decision"] == "Denied", operator)
+    bench.do("delete", "qp", "weekly")
+    eventually(lambda: bench.status("alice")["summary"] == "no limit", operator)
+
+
+def test_a_policy_of_a_later_version_says_that_it_is_not_applied(bench: Bench, operator: Program) -> None:
+    spec = POLICY["spec"] | {"window": {"calendar": "Month", "timeZone": "Europe/Berlin"}}
+    bench.do("create", "-f", "-", body=POLICY | {"spec": spec})
+    eventually(
+        lambda: (
+            "not applied" in bench.do("get", "qp", "-o", "wide") or "rolling" in bench.do("get", "qp", "-o", "wide")
+        ),
+        operator,
+    )
+    assert "False" in bench.do("get", "qp")
+
+
+def test_a_kill_in_the_middle_of_a_server_s_life_changes_no_number(bench: Bench, operator: Program) -> None:
+    bench.do("create", "-f", "-", body=POLICY)
+    start = ago(600)
+    bench.place("jupyter-alice", "alice", start)
+    eventually(lambda: bench.used_seconds("alice") > 0, operator)
+    operator.kill()
+    end = ago(60)
+    bench.end("jupyter-alice", end)
+    bench.do("delete", "uq", "alice")
+    operator.start()
+    charged = (micros(end) - micros(start)) / 1_000_000
+    eventually(lambda: abs(bench.used_seconds("alice") - charged) < 0.01, operator)
+
+
+def test_a_pod_deleted_while_the_operator_was_dead_is_ended_with_an_estimate(bench: Bench, operator: Program) -> None:
+    bench.do("create", "-f", "-", body=POLICY)
+    bench.place("jupyter-alice", "alice", ago(600))
+    eventually(lambda: len(bench.status("alice").get("running", [])) == 1, operator)
+    operator.kill()
+    bench.do("delete", "pod", "jupyter-alice", "--grace-period=0", "--force")
+    operator.start()
+    eventually(lambda: bench.status("alice")["running"] == [], operator)
+    assert 590 < bench.used_seconds("alice") < 640
+
+
+def test_a_restart_never_tells_that_there_is_no_limit(bench: Bench, operator: Program) -> None:
+    bench.do("create", "-f", "-", body=POLICY | {"spec": POLICY["spec"] | {"limit": {"value": 0, "unit": "GiB-hours"}}})
+    bench.place("jupyter-alice", "alice", ago(600))
+    eventually(lambda: bench.status("alice").get("decision") == "Denied", operator)
+    operator.kill()
+    before = bench.status("alice")["asOf"]
+    operator.start()
+    eventually(lambda: bench.status("alice")["asOf"] > before, operator)
+    assert bench.status("alice")["decision"] == "Denied"
+
+
+def test_of_two_operators_started_by_mistake_one_writes_and_the_other_takes_over(
+    bench: Bench, operator: Program
+) -> None:
+    bench.do("create", "-f", "-", body=POLICY)
+    bench.place("jupyter-alice", "alice", ago(600))
+    eventually(lambda: bench.used_seconds("alice") > 0, operator)
+    second = bench.operator("second")
+    second.start()
+    try:
+        eventually(lambda: "waits for the writer's Lease" in second.last_words(), second)
+        bench.place("jupyter-bob", "bob", ago(100))
+        eventually(lambda: bench.used_seconds("bob") > 0, operator)
+        assert "is served" not in second.last_words(100_000)
+        operator.kill()
+        bench.place("jupyter-carol", "carol", ago(100))
+        eventually(lambda: bench.used_seconds("carol") > 0, second)
+    finally:
+        second.stop()
+
+
+def test_a_stop_is_orderly_and_says_nothing_but_that(bench: Bench, operator: Program) -> None:
+    eventually(lambda: "is served" in operator.last_words(), operator)
+    operator.stop(15)
+    log = operator.last_words(100_000)
+    assert "Traceback" not in log
+    assert "ERROR" not in log

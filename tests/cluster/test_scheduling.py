@@ -1,0 +1,99 @@
+"""An object is written when it is due: once for many requests, again by itself, and after a fault."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from hubquota.cluster.scheduling import Key, Scheduler
+
+A: Key = ("user", "a")
+
+
+@asynccontextmanager
+async def running(write: Callable[[Key], Awaitable[float | None]]) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(write)
+    task = asyncio.create_task(scheduler.run())
+    try:
+        yield scheduler
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not check():
+            await asyncio.sleep(0.01)
+
+
+async def test_many_requests_become_two_writes_the_first_at_once() -> None:
+    written: list[Key] = []
+
+    async def write(key: Key) -> None:
+        written.append(key)
+
+    async with running(write) as scheduler:
+        scheduler.request(A)
+        await until(lambda: len(written) == 1)
+        for _ in range(50):
+            scheduler.request(A)
+        scheduler.request(("user", "b"))
+        await until(lambda: written.count(A) == 2 and ("user", "b") in written)
+        assert written == [A, ("user", "b"), A]
+
+
+async def test_what_is_due_later_is_written_later_and_sooner_when_asked() -> None:
+    written: list[Key] = []
+
+    async def write(key: Key) -> None:
+        written.append(key)
+
+    async with running(write) as scheduler:
+        scheduler.request(A, 3600)
+        scheduler.request(("user", "b"), 0.01)
+        await until(lambda: written == [("user", "b")])
+        scheduler.request(A)
+        await until(lambda: written == [("user", "b"), A])
+
+
+async def test_a_write_names_its_next_time_and_a_fault_is_tried_again() -> None:
+    answers: list[float | None] = [0.01, None]
+    written: list[Key] = []
+
+    async def write(key: Key) -> float | None:
+        written.append(key)
+        return answers.pop(0)
+
+    async with running(write) as scheduler:
+        scheduler.request(A)
+        await until(lambda: len(written) == 2)
+
+
+async def test_one_object_s_fault_does_not_stop_another() -> None:
+    written: list[Key] = []
+
+    async def write(key: Key) -> None:
+        written.append(key)
+        if key == A and written.count(A) == 1:
+            raise RuntimeError("refused")
+
+    async with running(write) as scheduler:
+        scheduler.request(A)
+        scheduler.request(("user", "b"))
+        await until(lambda: ("user", "b") in written and written.count(A) == 2)
+
+
+async def test_a_request_during_a_write_is_not_lost() -> None:
+    gate = asyncio.Event()
+    written: list[Key] = []
+
+    async def write(key: Key) -> None:
+        written.append(key)
+        await gate.wait()
+
+    async with running(write) as scheduler:
+        scheduler.request(A)
+        await until(lambda: len(written) == 1)
+        scheduler.request(A)
+        gate.set()
+        await until(lambda: len(written) == 2)
