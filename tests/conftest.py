@@ -1,6 +1,7 @@
 """One control plane for all tests; each test that needs room takes a namespace of its own."""
 
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 
 from tests.testbed.binaries import built
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.hub import ROOT, HubRunner
+from tests.testbed.processes import Program
 
-CRDS = Path(__file__).parents[1] / "crds"
+CRDS = ROOT / "crds"
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +34,26 @@ def namespace(api: ControlPlane) -> Iterator[str]:
     assert api.kubectl("create", "namespace", name).returncode == 0
     yield name
     api.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def kubelet(api: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Path]:
+    """A fake kubelet for the namespace; gives its log, which is the truth."""
+    log = tmp_path / "kubelet.jsonl"
+    command = [sys.executable, "-m", "tests.testbed.fake_kubelet", str(api.kubeconfig), namespace, str(log)]
+    program = Program("fake-kubelet", command, tmp_path / "fake-kubelet.log", folder=ROOT)
+    program.start()
+    yield log
+    program.stop()
+
+
+@pytest.fixture
+def hub(api: ControlPlane, namespace: str, kubelet: Path, tmp_path: Path) -> Iterator[HubRunner]:
+    """A JupyterHub without our hook."""
+    runner = HubRunner(api, namespace, tmp_path / "hub")
+    runner.start()
+    yield runner
+    runner.stop()
 
 
 def _apply_crds(control_plane: ControlPlane) -> None:

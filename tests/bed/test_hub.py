@@ -1,0 +1,44 @@
+"""The test bed's hub starts real servers' pods, and its fake kubelet's log is what the API server was told."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.testbed.control_plane import ControlPlane
+from tests.testbed.fake_kubelet import DO, truth
+from tests.testbed.hub import HubRunner
+
+pytestmark = [pytest.mark.cluster, pytest.mark.hub]
+
+
+def pod_of(api: ControlPlane, namespace: str, name: str = "jupyter-alice") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(api.kubectl("get", "pod", name, "-n", namespace, "-o", "json").stdout)
+    return found
+
+
+def until_noted(log: Path, event: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while True:
+        found = [line for line in truth(log) if line["event"] == event]
+        if found:
+            return found[-1]
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def test_a_user_starts_and_stops_a_server_and_the_log_has_its_life(
+    api: ControlPlane, namespace: str, hub: HubRunner, kubelet: Path
+) -> None:
+    assert hub.launch("alice", profile="small")[-1].get("ready"), hub.program.last_words()
+    pod = pod_of(api, namespace)
+    assert pod["metadata"]["annotations"]["hub.jupyter.org/username"] == "alice"
+    placed = next(c for c in pod["status"]["conditions"] if c["type"] == "PodScheduled")
+    assert placed["lastTransitionTime"] == until_noted(kubelet, "scheduled")["at"]
+    api.kubectl("annotate", "pod", "jupyter-alice", "-n", namespace, f"{DO}=restart")
+    until_noted(kubelet, "restarted")
+    hub.end_server("alice")
+    until_noted(kubelet, "deleted")
+    assert [line["event"] for line in truth(kubelet)] == ["scheduled", "restarted", "finished", "deleted"]
