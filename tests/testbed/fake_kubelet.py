@@ -62,6 +62,7 @@ class FakeKubelet:
         asked = (meta.get("annotations") or {}).get(DO, "")
         if kind == "DELETED":
             await self._close(meta["uid"])
+            await self._once(done, "gone", lambda: self._gone(pod))
         elif "deletionTimestamp" in meta:
             await self._once(done, "delete", lambda: self._delete(pod))
         elif not pod["spec"].get("nodeName"):
@@ -107,11 +108,13 @@ class FakeKubelet:
         """As a kubelet does it: the containers end, this is told, then the object goes."""
         if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
             await self._finish(pod)
-        self._note(pod, "deleted")
         name = pod["metadata"]["name"]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
         with contextlib.suppress(httpx.HTTPStatusError):
             await self._rest.call("DELETE", f"{self._path}/{name}", options)
+
+    async def _gone(self, pod: Json) -> None:
+        self._note(pod, "deleted")
 
     async def _tell(self, pod: Json, status: Json, state: Json, *, ready: bool, restarts: int = 0) -> None:
         names = [c["name"] for c in pod["spec"]["containers"]]
