@@ -65,9 +65,10 @@ async def test_a_user_who_is_gone_is_in_no_group_until_seen_again(ledger: Ledger
 
 
 async def test_a_user_seen_again_since_is_not_gone(ledger: Ledger) -> None:
-    await ledger.record_membership(member(300, "a"))
+    await ledger.record_membership(member(100, "a"), member(300, "b"))
     await ledger.end_user("hub", "alice", 200)
-    assert await groups(ledger) == [("a", 300, None)]
+    assert await groups(ledger) == [("a", 100, 300), ("b", 300, None)]
+    assert await rows(ledger, hub_users, "start", "end") == [(100, None)]
 
 
 async def test_a_user_is_one_row_however_often_seen(ledger: Ledger) -> None:

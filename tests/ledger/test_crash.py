@@ -21,7 +21,7 @@ KILLS = 8
 
 
 def _killed_at_its_start(url: str, after: float) -> None:
-    """A writer that may be importing, making the schema or writing when it is killed, ``after`` seconds from its start."""
+    """A writer that is importing, making the schema or writing when it is killed, ``after`` seconds from its start."""
     with subprocess.Popen([sys.executable, WRITER, url, "start"], stdout=subprocess.DEVNULL) as writer:
         time.sleep(after)
         writer.kill()

@@ -62,6 +62,13 @@ async def _kept(folder: Path, batches: list[list[PodRecord]]) -> list[PodRecord]
         return sorted((record for records in held.values() for record in records), key=lambda r: r.uid)
 
 
+async def test_an_earlier_observation_that_comes_late_says_whose_the_pod_was(ledger: Ledger) -> None:
+    await ledger.record([pod(at=200, user="mallory", groups=("b", "c"))])
+    await ledger.record([pod(at=100, user="alice", groups=("a", "b"))])
+    [record] = await ledger.open_pods("hub")
+    assert (record.user, record.groups) == ("alice", ("a", "b"))
+
+
 async def test_an_older_observation_does_not_undo_an_end(ledger: Ledger) -> None:
     end = PodEnd(200, HowEnded.CONTAINERS)
     await ledger.record([pod(at=210, end=end)])
@@ -144,6 +151,15 @@ async def test_history_holds_what_ended_after_its_start_by_user_in_order(ledger:
         "alice": ["early", "late"],
         "bob": ["bob"],
     }
+
+
+@pytest.mark.parametrize("ending", ["finished IS NULL", "finished > 5"])
+async def test_no_query_for_a_hubs_pods_reads_those_that_ended_long_ago(ledger: Ledger, ending: str) -> None:
+    async with ledger._engine.begin() as connection:
+        query = f"EXPLAIN QUERY PLAN SELECT * FROM pods WHERE cluster = 'c' AND hub = 'h' AND {ending}"
+        plan = [row.detail for row in await connection.exec_driver_sql(query)]
+    assert len(plan) == 1
+    assert "ix_pods_hub_finished (cluster=? AND hub=? AND finished" in plan[0]
 
 
 async def test_more_pods_than_a_statement_takes_are_kept_whole(ledger: Ledger) -> None:

@@ -67,6 +67,11 @@ def test_a_resize_starts_a_segment_when_it_is_seen() -> None:
     )
 
 
+def test_a_resize_and_back_that_is_told_late_lasts_until_the_next_sight() -> None:
+    record = known(pod(at=100, held={"cpu": 1}), pod(at=300, held={"cpu": 1}), pod(at=200, held={"cpu": 3}))
+    assert [(s.request, s.start, s.end) for s in record.segments] == [(1, 50, 200), (3, 200, 300), (1, 300, None)]
+
+
 def test_a_resource_that_comes_later_was_not_held_before() -> None:
     record = known(pod(at=100, held={}), pod(at=200, held={"cpu": 1000}), pod(at=300, held={"cpu": 1000}))
     assert record.segments == holding(200, {"cpu": 1000})
@@ -76,6 +81,13 @@ def test_whose_a_pod_is_was_said_when_it_was_first_seen() -> None:
     first = pod(at=100, user="alice", groups=("a",))
     assert known(pod(at=200, user="mallory", groups=("b",)), first).user == "alice"
     assert known(first, pod(at=200, user="mallory", groups=("b",))).groups == ("a",)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_earliest_placement_and_the_earliest_deletion_count(turn: int) -> None:
+    told = [pod(at=100, scheduled=50), pod(at=200, scheduled=40, deletion=400), pod(at=300, deletion=350)]
+    record = known(*told[::turn])
+    assert (record.scheduled, record.segments[0].start, record.deletion) == (40, 40, 350)
 
 
 def test_what_was_seen_goes_before_what_was_backfilled() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Self
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hubquota.domain.history import DecisionRecord, HowEnded, Membership, PodEnd, PodRecord, PolicyRevision
@@ -88,10 +88,11 @@ class Ledger:
 
         Close it (``contextlib.aclosing``) where it may not be read to its end.
         """
-        query = self._of(hub).where(or_(pods.c.finished.is_(None), pods.c.finished > since))
+        # Two queries, for a database uses no index for the end where one asks for "none or later" at once.
         async with self._engine.begin() as connection:
-            async for pod in rows.stream(connection, query):
-                yield pod
+            for query in (self._open(hub), self._of(hub).where(pods.c.finished > since)):
+                async for pod in rows.stream(connection, query):
+                    yield pod
 
     async def history(self, hub: str, since: int) -> dict[str | None, list[PodRecord]]:
         """The same by user, each user's in the order of their placement. None: pods without a user."""

@@ -110,5 +110,6 @@ async def _records(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> lis
 
 def _record(row: Row[Any], groups: Sequence[str], held: Sequence[SegmentRecord]) -> PodRecord:
     end = None if row.finished is None else PodEnd(row.finished, row.how_ended, row.bound)
-    fields = {name: row._mapping[name] for name in _ALIKE}
+    columns = row._mapping
+    fields = {name: columns[name] for name in _ALIKE}
     return PodRecord(**fields, groups=tuple(groups), segments=tuple(held), end=end)
