@@ -61,6 +61,12 @@ async def see_groups(connection: AsyncConnection, cluster: str, seen: Membership
     return True
 
 
+async def see_all_groups(connection: AsyncConnection, cluster: str, seen: Iterable[Membership]) -> None:
+    """Note the groups of several users, the older sights of each before the newer."""
+    for membership in sorted(seen, key=lambda m: (m.hub, m.user, m.at)):
+        await see_groups(connection, cluster, membership)
+
+
 async def see_policy(connection: AsyncConnection, cluster: str, seen: PolicyRevision) -> None:
     """Note one generation of a policy; it ends the one before it."""
     known = await revisions(connection, policy_revisions.c.uid == seen.uid)

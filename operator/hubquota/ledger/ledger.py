@@ -1,13 +1,13 @@
 """The ledger: who held what, from when to when. Everything that reads or writes it goes through here."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Self
+from typing import Self, TypeVar
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hubquota.domain.history import DecisionRecord, HowEnded, Membership, PodEnd, PodRecord, PolicyRevision
@@ -16,6 +16,8 @@ from hubquota.ledger.engine import connect
 from hubquota.ledger.merging import merged
 from hubquota.ledger.migrations import upgrade
 from hubquota.ledger.tables import pods, policy_revisions
+
+T = TypeVar("T")
 
 
 class Ledger:
@@ -28,6 +30,7 @@ class Ledger:
         self._engine = engine
         self._writing = engine.execution_options(writes=True)
         self._cluster = cluster
+        self._turn = asyncio.Lock()
 
     @classmethod
     async def open(cls, url: str, cluster: str = "default") -> Self:
@@ -55,8 +58,7 @@ class Ledger:
 
         An older observation never undoes an end, and what was seen first says whose the pod is.
         """
-        async with self._write() as connection:
-            return await _take_in(connection, seen)
+        return await self._write(lambda connection: _take_in(connection, seen))
 
     async def end_missing(self, hub: str, present: Collection[str], asked: int, received: int) -> list[PodRecord]:
         """End the open pods of a hub whose uid is not ``present`` in a listing; returns their records.
@@ -66,17 +68,17 @@ class Ledger:
         known, else when it was last seen; estimated, and bounded by ``received``.
         """
         there = frozenset(present)
-        async with self._write() as connection:
-            query = self._open(hub).where(pods.c.last_seen < asked)
+        query = self._open(hub).where(pods.c.last_seen < asked)
+
+        async def end(connection: AsyncConnection) -> list[PodRecord]:
             gone = [pod async for pod in rows.stream(connection, query) if pod.uid not in there]
             return await _take_in(connection, [_ended(pod, received) for pod in gone])
 
+        return await self._write(end)
+
     async def touch_last_seen(self, uids: Collection[str], at: int) -> None:
         """Note that these open pods were there at ``at``. Pods that have ended, or were seen later, are left alone."""
-        async with self._write() as connection:
-            for batch in rows.batches(sorted(uids)):
-                live = (pods.c.uid.in_(batch), pods.c.finished.is_(None), pods.c.last_seen < at)
-                await connection.execute(update(pods).where(*live).values(last_seen=at))
+        await self._write(lambda connection: rows.touch(connection, uids, at))
 
     async def open_pods(self, hub: str) -> list[PodRecord]:
         """The pods of a hub that are not known to have ended."""
@@ -103,34 +105,27 @@ class Ledger:
 
     async def covered_since(self, hub: str, now: int) -> int:
         """The instant from which usage of this hub is known; ``now``, and from then on, where the hub is new."""
-        async with self._write() as connection:
-            return await chronicle.cover(connection, self._cluster, hub, now)
+        return await self._write(lambda connection: chronicle.cover(connection, self._cluster, hub, now))
 
     async def record_user(self, hub: str, user: str, at: int) -> None:
         """Note that the hub has this user."""
-        async with self._write() as connection:
-            await chronicle.see_user(connection, self._cluster, hub, user, at)
+        await self._write(lambda connection: chronicle.see_user(connection, self._cluster, hub, user, at))
 
     async def end_user(self, hub: str, user: str, at: int) -> None:
         """Note that the hub no longer has this user, who is then in no group either."""
-        async with self._write() as connection:
-            await chronicle.lose_user(connection, self._cluster, hub, user, at)
+        await self._write(lambda connection: chronicle.lose_user(connection, self._cluster, hub, user, at))
 
     async def record_membership(self, *seen: Membership) -> None:
         """Note the groups of users. What is not newer than the newest sight of a user changes nothing."""
-        async with self._write() as connection:
-            for membership in sorted(seen, key=lambda m: (m.hub, m.user, m.at)):
-                await chronicle.see_groups(connection, self._cluster, membership)
+        await self._write(lambda connection: chronicle.see_all_groups(connection, self._cluster, seen))
 
     async def record_policy_revision(self, seen: PolicyRevision) -> None:
         """Note one generation of a policy, which ends the one before it."""
-        async with self._write() as connection:
-            await chronicle.see_policy(connection, self._cluster, seen)
+        await self._write(lambda connection: chronicle.see_policy(connection, self._cluster, seen))
 
     async def end_policy(self, uid: str, at: int) -> None:
         """Note that a policy is gone."""
-        async with self._write() as connection:
-            await chronicle.lose_policy(connection, self._cluster, uid, at)
+        await self._write(lambda connection: chronicle.lose_policy(connection, self._cluster, uid, at))
 
     async def policy_revisions(self, hub: str) -> list[PolicyRevision]:
         """All generations of a hub's policies, by name and generation."""
@@ -140,14 +135,25 @@ class Ledger:
 
     async def record_decision(self, decision: DecisionRecord) -> bool:
         """Note a decision. False, and nothing changes, where its id is known."""
-        async with self._write() as connection:
-            return await chronicle.decide(connection, self._cluster, decision)
+        return await self._write(lambda connection: chronicle.decide(connection, self._cluster, decision))
 
-    @asynccontextmanager
-    async def _write(self) -> AsyncIterator[AsyncConnection]:
-        """The one way to write: a transaction that is committed whole or not at all."""
-        async with self._writing.begin() as connection:
-            yield connection
+    async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """The one way to write: a transaction that is committed whole or not at all.
+
+        A caller that is cancelled waits for its end: the driver's thread cannot be interrupted, and a transaction left
+        to itself would lock out all others.
+        """
+        transaction = asyncio.create_task(self._transaction(work))
+        try:
+            return await asyncio.shield(transaction)
+        except asyncio.CancelledError:
+            await asyncio.wait([transaction])
+            raise
+
+    async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        # In the order in which they were asked for; SQLite would let them race, and some lose until they time out.
+        async with self._turn, self._writing.begin() as connection:
+            return await work(connection)
 
     def _of(self, hub: str) -> Select[tuple[object, ...]]:
         return select(pods).where(pods.c.cluster == self._cluster, pods.c.hub == hub)

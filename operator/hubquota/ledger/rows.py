@@ -65,6 +65,13 @@ async def change(connection: AsyncConnection, changes: Sequence[tuple[PodRecord,
         await _insert(connection, segments, _segment_rows(resized))
 
 
+async def touch(connection: AsyncConnection, uids: Collection[str], at: int) -> None:
+    """Move ``last_seen`` of open pods forward to ``at``."""
+    for batch in batches(sorted(uids)):
+        live = (pods.c.uid.in_(batch), pods.c.finished.is_(None), pods.c.last_seen < at)
+        await connection.execute(update(pods).where(*live).values(last_seen=at))
+
+
 async def _insert(connection: AsyncConnection, table: Any, rows: Sequence[dict[str, Any]]) -> None:  # noqa: ANN401
     for batch in batches(rows):
         await connection.execute(insert(table), batch)
