@@ -15,7 +15,7 @@ setup: $(if $(findstring .venv-uv,$(UV)),.venv-uv/bin/uv) ## Install everything 
 
 lint: setup ## Check style, types and layers
 	$(UV) run ruff check . && $(UV) run ruff format --check .
-	$(UV) run mypy operator tests
+	$(UV) run mypy operator hub_hook tests
 	$(UV) run lint-imports
 
 test: setup ## Run all tests

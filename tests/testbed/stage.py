@@ -1,0 +1,83 @@
+"""Everything together, as demo, smoke and tests use it: control plane, fake kubelet, hub with our hook, operator."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from tests.testbed.control_plane import ControlPlane
+from tests.testbed.hub import ROOT, HubRunner
+from tests.testbed.processes import Program
+
+#: The hook as an admin sets it up, in the hub's configuration.
+HOOK: Final = "from hubquota_hook import setup_hubquota\nsetup_hubquota(c)\n"
+
+
+class Stage:
+    """One hub with all its parts in a folder. ``extra``: lines of the hub's configuration, before the hook's."""
+
+    def __init__(self, api: ControlPlane, namespace: str, folder: Path, extra: str = "") -> None:
+        self.api, self.namespace, self.folder = api, namespace, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.truth = folder / "kubelet.jsonl"
+        self.hub = HubRunner(api, namespace, folder / "hub", extra + HOOK)
+        self.kubelet = self._python(
+            "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth
+        )
+        env = {
+            "KUBECONFIG": str(api.kubeconfig),
+            "HUBQUOTA_HUB_NAMESPACES": json.dumps([namespace]),
+            "HUBQUOTA_OPERATOR_NAMESPACE": namespace,
+            "HUBQUOTA_DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        }
+        command = [str(Path(sys.executable).with_name("hubquota")), "operator"]
+        self.operator = Program("operator", command, folder / "operator.log", env)
+
+    def start(self) -> None:
+        """Start all parts and wait until a launch can be judged. Raises NotReady."""
+        self.kubelet.start()
+        self.operator.start()
+        self.hub.start()
+        self.operator.ready(self._beats)
+
+    def stop(self) -> None:
+        """End all parts, what users see first."""
+        for part in (self.hub.program, self.operator, self.kubelet):
+            part.stop(15)
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply objects in the hub's namespace. Raises RuntimeError with the API server's words."""
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self._kubectl("apply", "-f", "-", stdin=listed)
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """An object; an empty one where it is not there."""
+        told = self._kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
+        found: dict[str, Any] = json.loads(told or "{}")
+        return found
+
+    def table(self) -> str:
+        """``kubectl get qp,uq`` as an admin sees it."""
+        return self._kubectl("get", "qp,uq")
+
+    def do(self, pod: str, what: str) -> None:
+        """Have the fake kubelet ``restart`` or ``finish`` a pod."""
+        self._kubectl("annotate", "--overwrite", "pod", pod, f"testbed.hubquota.dev/do={what}")
+
+    def _beats(self) -> bool:
+        return bool(self.get("lease", "hubquota-heartbeat"))
+
+    def _kubectl(self, *args: str, stdin: str | None = None) -> str:
+        done = self.api.kubectl("-n", self.namespace, *args, stdin=stdin)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout
+
+    def _python(self, name: str, *args: object) -> Program:
+        command = [sys.executable, *map(str, args)]
+        return Program(name, command, self.folder / f"{name}.log", folder=ROOT)
+
+
+def policy(name: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
+    """A QuotaPolicy to apply."""
+    return {"apiVersion": "hubquota.dev/v1alpha1", "kind": "QuotaPolicy", "metadata": {"name": name}, "spec": spec}
