@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test
+.PHONY: help setup demo smoke test lint
 
 # uv is the one tool that has to be there; pip brings it where it is missing.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
@@ -12,6 +12,12 @@ help: ## List the targets
 
 setup: $(if $(findstring .venv-uv,$(UV)),.venv-uv/bin/uv) ## Install everything into .venv
 	$(UV) sync --locked --all-extras --all-packages -q
+
+demo: setup ## Try it all on this machine: hub, operator, kube-apiserver (the first build takes minutes)
+	$(UV) run python -m tests.testbed.demo
+
+smoke: setup ## The demo without a person: a timeline, non-zero where a step fails
+	$(UV) run python -m tests.testbed.smoke
 
 lint: setup ## Check style, types and layers
 	$(UV) run ruff check . && $(UV) run ruff format --check .

@@ -318,7 +318,7 @@ def duration(span: timedelta) -> str:
 def number(amount: str) -> str:
     """An amount as people read it: cut, never rounded up to a limit that is not reached."""
     value = Decimal(amount)
-    places = 1 if value >= 1 else 3
+    places = 1 if value >= 1 else 2 if value * 10 >= 1 else 6  # small amounts get digits enough to be seen
     text = f"{value.quantize(Decimal(1).scaleb(-places), ROUND_FLOOR):,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

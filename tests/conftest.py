@@ -21,7 +21,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     control_plane = ControlPlane(built(), tmp_path_factory.mktemp("control-plane"))
     try:
         control_plane.start()
-        _apply_crds(control_plane)
+        control_plane.apply(CRDS)
         yield control_plane
     finally:
         control_plane.stop()
@@ -54,10 +54,3 @@ def hub(api: ControlPlane, namespace: str, kubelet: Path, tmp_path: Path) -> Ite
     runner.start()
     yield runner
     runner.stop()
-
-
-def _apply_crds(control_plane: ControlPlane) -> None:
-    if any(CRDS.glob("*.yaml")):
-        for step in (("apply", "-f"), ("wait", "--for=condition=Established", "--timeout=30s", "-f")):
-            done = control_plane.kubectl(*step, str(CRDS))
-            assert done.returncode == 0, done.stderr

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from tests.testbed.binaries import Binaries
 from tests.testbed.processes import Program, free_port
 
@@ -56,6 +59,16 @@ class ControlPlane:
         command = [str(self.binaries["kubectl"]), f"--kubeconfig={self.kubeconfig}", *args]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
+    def apply(self, crds: Path, *namespaces: str) -> None:
+        """Apply CRDs, wait until they are served, and make namespaces. Raises RuntimeError with kubectl's words."""
+        steps: list[tuple[str, ...]] = [("apply", "--server-side", "-f", str(crds))]
+        steps.append(("wait", "--for=condition=Established", "--timeout=30s", "-f", str(crds)))
+        steps += [("create", "namespace", name) for name in namespaces]
+        for step in steps:
+            done = self.kubectl(*step)
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """A kubeconfig with a real token of a service account, good for a day."""
         told = self.kubectl("create", "token", service_account, "-n", namespace, "--duration=24h")
@@ -89,7 +102,7 @@ class ControlPlane:
 
     def _apiserver_flags(self) -> dict[str, Any]:
         key = self.folder / "sa.key"
-        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True, timeout=_TIMEOUT)
+        key.write_bytes(_new_key())
         tokens = self.folder / "tokens.csv"
         tokens.write_text(f'{self._token},admin,admin,"system:masters"\n')
         return {
@@ -131,3 +144,9 @@ class ControlPlane:
         path.touch(mode=0o600)
         path.write_text(json.dumps(config))
         return path
+
+
+def _new_key() -> bytes:
+    """A private key for service accounts' tokens."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

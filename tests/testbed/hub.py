@@ -56,13 +56,13 @@ c.JupyterHub.allow_named_servers = True
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 c.KubeSpawner.namespace = "{namespace}"
 c.KubeSpawner.image = "fake"
-c.KubeSpawner.mem_guarantee = "1G"
+c.KubeSpawner.mem_guarantee = "1G"  # KubeSpawner reads 1G as 1 GiB
 c.KubeSpawner.start_timeout = 60
 c.KubeSpawner.poll_interval = 5
 c.KubeSpawner.profile_list = [
     {{"display_name": "Small", "slug": "small", "default": True}},
     {{"display_name": "GPU", "slug": "gpu", "kubespawner_override": {{
-        "mem_limit": "8G", "extra_resource_limits": {{"nvidia.com/gpu": "1"}}}}}},
+        "mem_guarantee": "8G", "mem_limit": "8G", "extra_resource_limits": {{"nvidia.com/gpu": "1"}}}}}},
 ]
 {extra}
 """
