@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import kopf
@@ -56,13 +57,13 @@ async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str) ->
     for hub in hubs.values():
         await hub.start()
         versions[hub.namespace] = await user_quotas.listed(api, hub)
-        logger.info("hub=%s is served", hub.namespace)
-    stop = asyncio.Event()
+    stop, watching = asyncio.Event(), asyncio.Event()
     jobs: list[Callable[[], Awaitable[None]]] = []
     for hub in hubs.values():
-        jobs += _jobs(api, hub, settings, identity, versions[hub.namespace])
+        jobs += _jobs(api, hub, versions[hub.namespace], settings)
+        jobs.append(partial(_heartbeat, api, hub, settings, identity, watching))
     tasks = [asyncio.ensure_future(job()) for job in jobs]
-    tasks.append(asyncio.ensure_future(_kopf(hubs, settings, stop)))
+    tasks.append(asyncio.ensure_future(_kopf(hubs, settings, stop, watching)))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await _judge(tasks, stop)
@@ -72,12 +73,11 @@ async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str) ->
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _jobs(api: Api, hub: Hub, settings: Settings, identity: str, version: str) -> list[Callable[[], Awaitable[None]]]:
+def _jobs(api: Api, hub: Hub, version: str, settings: Settings) -> list[Callable[[], Awaitable[None]]]:
     return [
         hub.scheduler.run,
-        lambda: user_quotas.follow(api, hub, version),
-        lambda: _resync(hub, settings.resync_interval),
-        lambda: _heartbeat(api, hub, settings, identity),
+        partial(user_quotas.follow, api, hub, version),
+        partial(_resync, hub, settings.resync_interval),
     ]
 
 
@@ -90,8 +90,7 @@ async def _judge(tasks: Sequence["asyncio.Future[None]"], stop: asyncio.Event) -
         raise Ended("a part has ended by itself: are the CRDs and the operator's Role in place?")
 
 
-async def _kopf(hubs: dict[str, Hub], settings: Settings, stop: asyncio.Event) -> None:
-    ready = asyncio.Event()
+async def _kopf(hubs: dict[str, Hub], settings: Settings, stop: asyncio.Event, ready: asyncio.Event) -> None:
     answering = asyncio.ensure_future(_answer_signals(ready, stop))
     try:
         await kopf.operator(
@@ -138,14 +137,16 @@ async def _resync(hub: Hub, seconds: float) -> None:
             logger.warning("hub=%s pods are not listed, again in %s s: %s", hub.namespace, seconds, error)
 
 
-async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str) -> None:
+async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watching: asyncio.Event) -> None:
     """Beat as long as the chain is sound: pods compared with the ledger not long ago, statuses written.
 
-    The first beat waits until all that was due at the start is written: from then on a user without a UserQuota has
-    no usage.
+    The first beat waits until pods are watched, and until all that was due at the start is written: from then on a user
+    without a UserQuota has no usage.
     """
+    await watching.wait()
     while hub.scheduler.lag() > 0:  # noqa: ASYNC110 - it is the scheduler's own clock that runs
         await asyncio.sleep(0.1)
+    logger.info("hub=%s is served", hub.namespace)
     while True:
         age = (microseconds() - (hub.synced_at or 0)) / 1_000_000
         if age < _MISSED * settings.resync_interval and hub.scheduler.lag() < _LATE:
