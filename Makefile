@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test lint
+.PHONY: help setup demo smoke pictures test lint
 
 # uv is the one tool that has to be there; pip brings it where it is missing.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
@@ -18,6 +18,9 @@ demo: setup ## Try it all on this machine: hub, operator, kube-apiserver (the fi
 
 smoke: setup ## The demo without a person: a timeline, non-zero where a step fails
 	$(UV) run python -m tests.testbed.smoke
+
+pictures: setup ## Make docs/img anew: what users see, in a real Chromium (CHROMIUM names another than chromium)
+	$(UV) run python -m tests.testbed.pictures
 
 lint: setup ## Check style, types and layers
 	$(UV) run ruff check . && $(UV) run ruff format --check .

@@ -440,6 +440,8 @@ class Answer:
     verdict: Verdict
     running: Sequence[Json]
     now: datetime
+    first: bool = False
+    """The operator has not spoken of this user yet."""
 
 
 class Gate:
@@ -449,6 +451,7 @@ class Gate:
         self._options = options
         self._earlier = earlier
         self._reader: Reader | None = None
+        self._later: set[asyncio.Future[None]] = set()
 
     async def pre_spawn(self, spawner: Any) -> None:
         """Let the launch go on, or raise the refusal. Exceptions of an earlier hook pass unchanged."""
@@ -467,8 +470,11 @@ class Gate:
             _annotate(spawner, _annotations(launch, groups, chosen, self._options.primehub_annotation, spawner))
             if answer is not None and answer.verdict.refusing:
                 self._refuse_by(spawner, launch, answer)
-            text, page = ("", "") if answer is None else progress_message(answer.verdict, launch, answer.now)
-            _show(spawner, text, page)
+            if answer is not None and answer.first:
+                self._later.add(task := asyncio.ensure_future(self._tell_later(spawner, launch)))
+                task.add_done_callback(self._later.discard)
+            else:
+                _show(spawner, *(progress_message(answer.verdict, launch, answer.now) if answer else ("", "")))
         except HTTPError:
             raise
         except Exception as fault:
@@ -476,6 +482,26 @@ class Gate:
                 raise
             _show(spawner, "", "")
             self._fail(spawner, f"{type(fault).__name__}: {fault}")
+
+    async def _tell_later(self, spawner: Any, launch: Launch) -> None:
+        """A first launch does not wait for the operator, but its page tells what is left as soon as that is known."""
+        text, page = "", ""
+        try:
+            answer = await asyncio.wait_for(self._first_answer(launch), self._options.first_launch_timeout)
+            text, page = progress_message(answer.verdict, launch, answer.now)
+        except Exception as fault:
+            spawner.log.debug("hubquota: nothing to tell %r while the server starts: %s", launch.user, fault)
+        finally:
+            _show(spawner, text, page)
+
+    async def _first_answer(self, launch: Launch) -> Answer:
+        reader = self._reader
+        while reader is not None:
+            known = await reader.user_quota(launch.user)
+            if known and "status" in known:
+                return _answer(known, await reader.shared(), launch)
+            await asyncio.sleep(_POLL_SECONDS)
+        raise Unanswered("there is no reader yet")
 
     async def _launch(self, spawner: Any) -> Launch:
         """What this launch asks for, with its profile, which KubeSpawner applies only after this hook."""
@@ -511,13 +537,7 @@ class Gate:
         told = (known or {}).get("spec", {})
         if known is None or sorted(told.get("groups", ())) != list(groups):
             known = await self._declared(reader, launch, groups, known, shared)
-        status = (known or {}).get("status", {})
-        pools = [
-            shared.policies[name]["status"].get("pool") for name in status.get("pools", ()) if name in shared.policies
-        ]
-        quotas = [*status.get("quotas", ()), *(pool for pool in pools if pool)]
-        running = status.get("running", ())
-        return Answer(judge(quotas, running, launch, shared.now), running, shared.now)
+        return _answer(known, shared, launch)
 
     async def _declared(
         self, reader: Reader, launch: Launch, groups: Sequence[str], known: "Json | None", shared: Shared
@@ -556,6 +576,15 @@ class Gate:
         if not self._options.failover_open:
             text = "Your quota cannot be read at the moment, so no server can be started. Please try again in a minute."
             _refuse(spawner, text, html.escape(text), "compute-quota-failed", status=424, again=60)
+
+
+def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
+    """Judge a launch by a UserQuota's status and by the pools that it names."""
+    status = known.get("status", {})
+    states = [shared.policies.get(name, {}).get("status", {}).get("pool") for name in status.get("pools", ())]
+    quotas = [*status.get("quotas", ()), *(pool for pool in states if pool)]
+    running = status.get("running", ())
+    return Answer(judge(quotas, running, launch, shared.now), running, shared.now, first=not status)
 
 
 def requested(spawner: Any) -> dict[str, int]:

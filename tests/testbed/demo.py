@@ -38,7 +38,8 @@ def main() -> int:
         folder = Path(name)
         api = ControlPlane(binaries, folder / "control-plane")
         ending.callback(api.stop)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with SIGINT ignored
+            signal.signal(number, signal.default_int_handler)
         try:
             _set_up(api, folder, ending)
             signal.pause()

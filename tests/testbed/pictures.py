@@ -1,0 +1,110 @@
+"""What users see, as pictures in docs/img, made in a real browser on a real hub."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.testbed.binaries import built
+from tests.testbed.control_plane import ControlPlane
+from tests.testbed.hub import ROOT
+from tests.testbed.stage import Stage, policy
+
+_IMAGES: Final = ROOT / "docs" / "img"
+_NAMESPACE: Final = "demo"
+#: A small server uses it up in eighteen seconds, and may start again some minutes later.
+_TINY: Final = policy(
+    "memory",
+    scope={"everyone": True},
+    resource="memory",
+    limit={"value": "0.005", "unit": "GiB-hours"},
+    window={"rolling": "5m"},
+    message="Need more? Write to mailto:it@uni.example or see https://it.uni.example/quotas",
+)
+_ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+
+
+def take(stage: Stage, page: Page) -> None:
+    """Walk the way of a user whose quota runs out, and take a picture at each stop."""
+    page.goto(stage.hub.url)
+    page.fill("#username_input", "alice")
+    page.fill("#password_input", "demo")
+    page.click("#login_submit")
+    # A pod that is not placed yet keeps the page where it tells what is left.
+    stage.kubelet.stop()
+    _start(stage, page, "/hub/spawn/alice?profile=small")
+    page.click("#progress-details summary")
+    page.get_by_text("left in any").first.wait_for()
+    page.screenshot(path=_IMAGES / "starting.png")
+    stage.kubelet.start()
+    _until_used_up(stage)
+    stage.hub.end_server("alice")
+    _start(stage, page, "/hub/spawn/alice?profile=small")
+    page.get_by_text("It will work again").first.wait_for()
+    page.screenshot(path=_IMAGES / "refused-pending.png")
+    page.goto(f"{stage.hub.url}/hub/spawn-pending/alice")
+    page.get_by_text("It will work again").first.wait_for()
+    page.screenshot(path=_IMAGES / "refused-not-running.png")
+
+
+def _start(stage: Stage, page: Page, path: str) -> None:
+    page.goto(stage.hub.url + path, wait_until="domcontentloaded")
+
+
+def _until_used_up(stage: Stage) -> None:
+    deadline = time.monotonic() + 90
+    while True:
+        quotas = stage.get("uq", "alice").get("status", {}).get("quotas") or [{"used": "0"}]
+        if float(quotas[0]["used"]) > 0.0056:
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(stage.operator.last_words())
+        time.sleep(0.2)
+
+
+def form(stage: Stage, page: Page) -> None:
+    """The form page, on a hub that waits for the answer before it shows the next page."""
+    page.goto(f"{stage.hub.url}/hub/spawn/alice")
+    page.click("input[type=submit]")
+    page.get_by_text("It will work again").first.wait_for()
+    page.screenshot(path=_IMAGES / "refused-form.png")
+
+
+def main() -> int:
+    """Set up a hub, take the pictures, tear it down."""
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        print("no Chromium: install the package chromium, or name one in CHROMIUM", file=sys.stderr)
+        return 2
+    _IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="hubquota-pictures-") as name, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(_ARGUMENTS))
+        page = browser.new_page(viewport={"width": 1000, "height": 620})
+        api = ControlPlane(built(), Path(name) / "control-plane")
+        stage: Stage | None = None
+        try:
+            api.start()
+            api.apply(ROOT / "crds", _NAMESPACE)
+            stage = Stage(api, _NAMESPACE, Path(name) / "stage")
+            stage.start()
+            stage.apply(_TINY)
+            while not stage.get("qp", "memory").get("status"):
+                time.sleep(0.1)
+            take(stage, page)
+            form(stage, page)
+        finally:
+            if stage is not None:
+                stage.stop()
+            api.stop()
+            browser.close()
+    print(f"pictures are in {_IMAGES.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
