@@ -109,7 +109,14 @@ async def _answer_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
     """Stop in order when told to; after kopf is ready, for it sets handlers of its own before."""
     await ready.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, _stop, stop)
+
+
+def _stop(stop: asyncio.Event) -> None:
+    logger.info("told to stop")
+    # It closes its connections first and then complains of those that it was opening.
+    logging.getLogger("kopf").setLevel(logging.CRITICAL)
+    stop.set()
 
 
 async def _known(api: Api, namespace: str) -> None:
@@ -140,7 +147,7 @@ async def _resync(hub: Hub, seconds: float) -> None:
 async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watching: asyncio.Event) -> None:
     """Beat as long as the chain is sound: pods compared with the ledger not long ago, statuses written.
 
-    The first beat waits until pods are watched, and until all that was due at the start is written: from then on a user
+    The first beat waits until kopf runs, and until all that was due at the start is written: from then on a user
     without a UserQuota has no usage.
     """
     await watching.wait()
