@@ -38,7 +38,7 @@ def pinned(pins: Path, report: TextIO = sys.stderr) -> Path:
 
 def _install(home: Path, pins: Path) -> None:
     venv.create(home, with_pip=True)
-    command = [home / "bin" / "pip", "install", "-q", "--no-deps", "-r", pins]
+    command = [str(home / "bin" / "pip"), "install", "-q", "--no-deps", "-r", str(pins)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         raise RuntimeError(f"{pins} cannot be installed:\n{done.stderr[-2000:]}")

@@ -10,9 +10,8 @@ from typing import Final
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.testbed.binaries import built
-from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT
+from tests.testbed.providers import control_plane
 from tests.testbed.stage import Stage, policy
 
 _IMAGES: Final = ROOT / "docs" / "img"
@@ -85,7 +84,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hubquota-pictures-") as name, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(_ARGUMENTS))
         page = browser.new_page(viewport={"width": 1000, "height": 620})
-        api = ControlPlane(built(), Path(name) / "control-plane")
+        api = control_plane(Path(name) / "control-plane")
         stage: Stage | None = None
         try:
             api.start()
