@@ -1,7 +1,8 @@
 """One control plane for all tests; each test that needs room takes a namespace of its own.
 
 Where the control plane comes from is in testbed/providers.py. Tests that need more of it than every provider has ask
-for ``own_control_plane``, ``namespace_controller`` or ``built_programs``; they are left out, and named, where these are not to be had.
+for ``own_control_plane``, ``namespace_controller`` or ``built_programs``; where these are not to be had, such tests are
+left out, and the summary says so.
 """
 
 import secrets
