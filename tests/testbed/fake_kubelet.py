@@ -18,7 +18,6 @@ from typing import Any, Final
 import httpx
 
 from tests.testbed.control_plane import NODE
-from tests.testbed.fake_node import keep_alive
 from tests.testbed.rest import Json, Rest
 
 DO: Final = "testbed.hubquota.dev/do"
@@ -30,7 +29,7 @@ _PORT: Final = 8888
 
 
 class FakeKubelet:
-    """All pods of one namespace, on one node."""
+    """All pods of one namespace, on one node; a real cluster's controllers want it to be there (fake_node.py)."""
 
     def __init__(self, rest: Rest, namespace: str, log: Path) -> None:
         self._rest, self._path, self._log = rest, f"/api/v1/namespaces/{namespace}/pods", log
@@ -182,9 +181,8 @@ def _now() -> str:
 
 
 async def _main(kubeconfig: str, namespace: str, log: str) -> None:
-    async with Rest(Path(kubeconfig)) as rest, asyncio.TaskGroup() as together:
-        together.create_task(keep_alive(rest))
-        together.create_task(FakeKubelet(rest, namespace, Path(log)).run())
+    async with Rest(Path(kubeconfig)) as rest:
+        await FakeKubelet(rest, namespace, Path(log)).run()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
-"""The node of all fake kubelets: it says that it is ready, so that a real cluster's controllers let its pods be."""
+"""The node of all fake kubelets: it says that it is ready, so that a real cluster's controllers let its pods be.
+
+Run it as ``python -m tests.testbed.fake_node KUBECONFIG``.
+"""
 
 import asyncio
 import contextlib
 import json
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -16,12 +21,13 @@ _SECONDS: Final = 10
 _TAINT: Final = {"key": "testbed.hubquota.dev/fake", "effect": "NoSchedule"}
 
 
-async def keep_alive(rest: Rest) -> None:
-    """Have the Node there and ready, and its Lease fresh, for as long as this runs; the API server may be away."""
-    while True:
-        with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
-            await _tell(rest, datetime.now(UTC))
-        await asyncio.sleep(_SECONDS)
+async def keep_alive(kubeconfig: str) -> None:
+    """Have the Node there and ready, and its Lease fresh; the API server may be away, and others may delete both."""
+    async with Rest(Path(kubeconfig)) as rest:
+        while True:
+            with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
+                await _tell(rest, datetime.now(UTC))
+            await asyncio.sleep(_SECONDS)
 
 
 async def _tell(rest: Rest, now: datetime) -> None:
@@ -36,7 +42,11 @@ async def _tell(rest: Rest, now: datetime) -> None:
 
 
 async def _apply(rest: Rest, path: str, version: str, kind: str, body: Json) -> None:
-    """Server-side apply: several fake kubelets share the node."""
+    """Server-side apply: test workers share the node."""
     whole = {"apiVersion": version, "kind": kind, "metadata": {"name": NODE}} | body
     query = "?fieldManager=hubquota-testbed&force=true"
     await rest.call("PATCH", path + query, whole, "application/apply-patch+yaml")
+
+
+if __name__ == "__main__":
+    asyncio.run(keep_alive(*sys.argv[1:]))

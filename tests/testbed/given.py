@@ -4,11 +4,12 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final, TextIO
 
 from tests.testbed.control_plane import NODE, ControlPlane, write_kubeconfig
-from tests.testbed.processes import NotReady
+from tests.testbed.processes import NotReady, Program
 
 #: Of the same minor as the programs that are built elsewhere.
 _KIND_IMAGE: Final = "kindest/node:v1.34.0"
@@ -24,6 +25,8 @@ class GivenControlPlane(ControlPlane):
         super().__init__(folder, kubectl)
         self._given = given
         self._made: set[str] = set()
+        command = [sys.executable, "-m", "tests.testbed.fake_node", str(self.kubeconfig)]
+        self._node = Program("fake-node", command, folder / "fake-node.log", folder=Path(__file__).parents[2])
 
     def start(self) -> None:
         """Take over the kubeconfig and wait until the API answers. Raises NotReady with what to mend."""
@@ -34,9 +37,11 @@ class GivenControlPlane(ControlPlane):
             raise NotReady(f"{self._given} is no kubeconfig with a current context: {told.stderr}")
         write_kubeconfig(self.kubeconfig, json.loads(told.stdout))
         self.wait(30)
+        self._node.start()
 
     def stop(self) -> None:
         """Remove the namespaces and the Node that came from here."""
+        self._node.stop(5)
         for name in sorted(self._made):
             self.end_namespace(name)
         self.kubectl("delete", "node", NODE, "--ignore-not-found", "--wait=false")
@@ -75,6 +80,7 @@ class KindControlPlane(GivenControlPlane):
 
     def stop(self) -> None:
         """Delete the cluster."""
+        self._node.stop(5)
         self._kind("delete", "cluster", "--kubeconfig", self._given)
 
     def _kind(self, *args: str) -> subprocess.CompletedProcess[str]:
