@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT, HubRunner
+from tests.testbed.manifests import operator_kubeconfig
 from tests.testbed.processes import Program
 
 #: The hook as an admin sets it up, in the hub's configuration.
@@ -25,7 +26,7 @@ class Stage:
             "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth
         )
         env = {
-            "KUBECONFIG": str(api.kubeconfig),
+            "KUBECONFIG": str(operator_kubeconfig(api, namespace)),
             "HUBQUOTA_HUB_NAMESPACES": json.dumps([namespace]),
             "HUBQUOTA_OPERATOR_NAMESPACE": namespace,
             "HUBQUOTA_DATABASE_URL": f"sqlite:///{folder}/ledger.db",
