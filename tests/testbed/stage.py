@@ -5,13 +5,16 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT, HubRunner
-from tests.testbed.manifests import operator_kubeconfig
+from tests.testbed.manifests import MANIFESTS, operator_kubeconfig
 from tests.testbed.processes import Program
 
+_VALUES: Final = yaml.safe_load((MANIFESTS / "z2jh-values.yaml").read_text())["hub"]
 #: The hook as an admin sets it up, in the hub's configuration.
-HOOK: Final = "from hubquota_hook import setup_hubquota\nsetup_hubquota(c)\n"
+HOOK: Final[str] = _VALUES["extraConfig"]["zz-hubquota"]
 
 
 class Stage:

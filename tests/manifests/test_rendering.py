@@ -1,0 +1,100 @@
+"""What an admin applies is taken by the API server as it stands, and says one thing in one place."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from hubquota.settings import load
+from tests.testbed.binaries import Binaries
+from tests.testbed.control_plane import ControlPlane
+from tests.testbed.manifests import MANIFESTS, rendered
+
+pytestmark = pytest.mark.cluster
+EXAMPLES = sorted((MANIFESTS / "examples").glob("*.yaml"))
+FOLDERS = {
+    "base": ["jupyterhub"],
+    "overlays/one-hub": ["my-hub"],
+    "overlays/several-hubs": ["hubquota", "hub-a", "hub-b"],
+}
+
+
+def deployment(binaries: Binaries, folder: str = "base") -> dict[str, Any]:
+    found: dict[str, Any] = next(body for body in rendered(binaries, folder) if body["kind"] == "Deployment")
+    return found
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_api_server_takes_all_of_it(api: ControlPlane, folder: str) -> None:
+    for namespace in FOLDERS[folder]:
+        api.kubectl("create", "namespace", namespace)
+    strictly = ("--server-side", "--dry-run=server", "--validate=strict")
+    done = api.kubectl("apply", *strictly, "-k", str(MANIFESTS / folder))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == len(rendered(api.binaries, folder))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_binding_names_accounts_of_the_namespaces_at_hand(api: ControlPlane, folder: str) -> None:
+    objects = rendered(api.binaries, folder)
+    operators = {o["metadata"]["namespace"] for o in objects if o["kind"] == "Deployment"}
+    bindings = [o for o in objects if o["kind"] == "RoleBinding"]
+    assert {o["metadata"]["namespace"] for o in bindings} == set(FOLDERS[folder])
+    for binding in bindings:
+        own = binding["metadata"]["namespace"]
+        (subject,) = binding["subjects"]
+        where = {own} if subject["name"] == "hub" else operators
+        assert {subject["namespace"]} == where, binding["metadata"]["name"]
+
+
+def test_the_operator_s_pod_keeps_to_the_restricted_pod_security_standard(api: ControlPlane, namespace: str) -> None:
+    label = ("pod-security.kubernetes.io/enforce=restricted", "pod-security.kubernetes.io/enforce-version=latest")
+    assert api.kubectl("label", "namespace", namespace, *label).returncode == 0
+    pod = deployment(api.binaries)["spec"]["template"]
+    pod |= {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator"}}
+    create = ("create", "-n", namespace, "--dry-run=server", "--validate=strict", "-f", "-")
+    done = api.kubectl(*create, stdin=json.dumps(pod))
+    assert done.returncode == 0, done.stderr
+    del pod["spec"]["securityContext"]["seccompProfile"]
+    assert "seccompProfile" in api.kubectl(*create, stdin=json.dumps(pod)).stderr  # it is really judged
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_operator_reads_its_settings_and_can_write_its_ledger(
+    api: ControlPlane, folder: str, tmp_path: Path
+) -> None:
+    pod = deployment(api.binaries, folder)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    file = PurePosixPath(container["args"][container["args"].index("--config") + 1])
+    assert mounts[str(file.parent)]["readOnly"]
+    config = next(o for o in rendered(api.binaries, folder) if o["kind"] == "ConfigMap")
+    written = tmp_path / file.name
+    written.write_text(config["data"][file.name])
+    settings = load([written])
+    ledger = PurePosixPath(settings.database().removeprefix("sqlite:///"))
+    volume = next(v for v in pod["volumes"] if v["name"] == mounts[str(ledger.parent)]["name"])
+    claim = next(o for o in rendered(api.binaries, folder) if o["kind"] == "PersistentVolumeClaim")
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    own = claim["metadata"]["namespace"]
+    assert list(settings.hub_namespaces or [own]) == [n for n in FOLDERS[folder] if n == own or n != "hubquota"][-2:]
+
+
+def test_the_image_is_the_one_that_this_version_builds(api: ControlPlane) -> None:
+    (container,) = deployment(api.binaries)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"hubquota:{version('hubquota')}"
+    assert f"ARG VERSION={version('hubquota')}\n" in (MANIFESTS.parent / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_api_server_takes_each_example(api: ControlPlane, namespace: str, example: Path) -> None:
+    create = ("create", "-n", namespace, "--dry-run=server", "--validate=strict", "-f", str(example))
+    done = api.kubectl(*create)
+    assert done.returncode == 0, done.stderr
+
+
+def test_there_are_examples() -> None:
+    assert EXAMPLES
