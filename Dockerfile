@@ -15,7 +15,7 @@ COPY operator operator
 RUN /opt/uv/bin/uv sync --locked --no-dev --extra operator --no-editable
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0.dev0
+ARG VERSION=unknown
 LABEL org.opencontainers.image.title="hubquota" \
       org.opencontainers.image.description="Quotas over time for JupyterHub on Kubernetes" \
       org.opencontainers.image.licenses="BSD-3-Clause" \

@@ -20,6 +20,8 @@ from tests.testbed.processes import Program
 
 pytestmark = pytest.mark.cluster
 UNSHARE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+#: Under a user id that has no name, as in the image.
+NAMELESS = ["unshare", "--user", "--map-user=65532", "--map-group=65532", "env", "-u", "USER", "-u", "LOGNAME"]
 #: Mounts an account ($1) where a pod has it, and becomes the program that follows.
 IN_POD = """
 set -e
@@ -56,7 +58,7 @@ def operator(api: ControlPlane, account: Path, tmp_path: Path) -> Iterator[Progr
         "HUBQUOTA_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
     }
     run = [str(HUBQUOTA), "operator", "--config", str(tmp_path / "settings.yaml")]
-    command = [*UNSHARE, "sh", "-c", IN_POD, "sh", str(account), *run]
+    command = [*UNSHARE, "sh", "-c", IN_POD, "sh", str(account), *NAMELESS, *run]
     program = Program("operator", command, tmp_path / "operator.log", env)
     program.start()
     yield program
