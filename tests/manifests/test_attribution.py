@@ -8,7 +8,7 @@ import pytest
 
 from tests.manifests.conftest import Ask
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.manifests import MANIFESTS
+from tests.testbed.manifests import apply_cluster
 from tests.testbed.rest import Json
 from tests.testbed.stage import Stage
 
@@ -26,7 +26,7 @@ def pod(name: str = "p", **annotations: str) -> Json:
 @pytest.fixture
 def guarded(api: ControlPlane, granted: str) -> str:
     """A hub's namespace in which the policy is in force."""
-    assert api.kubectl("apply", "-k", str(MANIFESTS / "cluster")).returncode == 0
+    apply_cluster(api)
     assert api.kubectl("label", "namespace", granted, "hubquota.dev/hub=true").returncode == 0
     make = ("run", "forged", "--image=i", f"--annotations={OURS}=bob", "--dry-run=server", "-n", granted)
     deadline = time.monotonic() + 30

@@ -9,7 +9,7 @@ import pytest
 
 from tests.manifests.conftest import Ask
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.manifests import MANIFESTS, OPERATOR
+from tests.testbed.manifests import OPERATOR, apply_cluster
 from tests.testbed.rest import Json, Rest
 from tests.testbed.stage import policy
 
@@ -121,7 +121,7 @@ async def test_who_is_bound_to_the_policy_admin_s_role_writes_policies_and_no_st
 
 
 def test_no_role_that_kubernetes_brings_takes_up_the_policy_admin_s(api: ControlPlane) -> None:
-    assert api.kubectl("apply", "-k", str(MANIFESTS / "cluster")).returncode == 0
+    apply_cluster(api)
     roles = json.loads(api.kubectl("get", "clusterroles", "-o", "json").stdout)["items"]
     ours = next(role for role in roles if role["metadata"]["name"] == "hubquota-policy-admin")
     selectors = [s for role in roles for s in role.get("aggregationRule", {}).get("clusterRoleSelectors", ())]
@@ -192,6 +192,6 @@ async def refused(call: Awaitable[tuple[int, Json]], verb: str, what: str) -> bo
 
 
 def bound(api: ControlPlane, namespace: str, role: str, user: str) -> None:
-    assert api.kubectl("apply", "-k", str(MANIFESTS / "cluster")).returncode == 0
+    apply_cluster(api)
     binding = ("create", "rolebinding", role, f"--clusterrole={role}", f"--user={user}", "-n", namespace)
     assert api.kubectl(*binding).returncode == 0

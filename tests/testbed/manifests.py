@@ -38,6 +38,13 @@ def give_rights(api: ControlPlane, namespace: str) -> None:
         raise RuntimeError(done.stderr)
 
 
+def apply_cluster(api: ControlPlane) -> None:
+    """Make what is there once in a cluster: the policy admins' role, the policy on pods. Raises RuntimeError."""
+    done = api.kubectl("apply", "--server-side", "-k", str(MANIFESTS / "cluster"))
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
 def operator_kubeconfig(api: ControlPlane, namespace: str) -> Path:
     """A kubeconfig of the operator's service account, with its Roles and nothing more. Raises RuntimeError."""
     give_rights(api, namespace)
