@@ -12,6 +12,7 @@ from hubquota.domain.standing import QuotaState, Standing
 from hubquota.resources import reasons
 from hubquota.resources.policy import NotSupportedYet, PolicySpec, to_policy
 from hubquota.resources.status import Json, granted, quota_json, who
+from hubquota.resources.wording import faults
 
 #: Policies that a hub may have; more are not applied, and say so.
 MOST: Final = 200
@@ -52,8 +53,7 @@ def _understood(name: str, spec: Mapping[str, Any]) -> tuple[Policy | None, str,
     try:
         return to_policy(name, PolicySpec.model_validate(spec)), reasons.APPLIED, "the policy is applied"
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors())
-        return None, reasons.INVALID, "; ".join(faults)[:_LONGEST_MESSAGE]
+        return None, reasons.INVALID, faults(error)[:_LONGEST_MESSAGE]
     except NotSupportedYet as fault:
         return None, reasons.NOT_SUPPORTED_YET, str(fault)
 
