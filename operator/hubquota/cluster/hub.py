@@ -275,14 +275,22 @@ class Hub:
         told = user_status(standing, running, 0 if there is None else there.generation)
         # A condition that no longer holds is taken away.
         if not await self._writer.status("userquotas", name, {"conditions": None} | told):
-            return await self._make_user_quota(user)
+            # One that has just been deleted stays so, unless it counts.
+            return await self._make_user_quota(user) if self._is_charged(user) else None
         change = standing.next_change()
         return None if change is None else (change - self._clock()) / 1_000_000
 
     async def _write_ignored(self, name: str) -> float | None:
         seen = self._members.named(name)
-        if seen is not None and seen.ignored is not None:
+        if seen is None or seen.ignored is None:
+            return None
+        try:
             await self._writer.status("userquotas", name, members.ignored_status(seen, self._clock()))
+        except ApiError as error:
+            if error.status != _INVALID:
+                raise
+            # Its spec is so wrong that the API server takes no status of it either.
+            logger.warning("userquota=%s cannot be told so, only be deleted: %s", name, error)
         return None
 
     async def _write_policy(self, name: str) -> float | None:

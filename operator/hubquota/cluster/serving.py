@@ -186,8 +186,10 @@ async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watc
             except ApiError as error:
                 logger.warning("hub=%s heartbeat is not written: %s", hub.namespace, error)
         with contextlib.suppress(TimeoutError):
-            # That the cap of UserQuotas is reached does not wait for the next beat.
-            await asyncio.wait_for(hub.room.turned.wait(), settings.heartbeat_interval)
+            # That the cap of UserQuotas is reached does not wait for the next beat. (wait_for would make a task, and
+            # kopf ends all tasks that were made after its start.)
+            async with asyncio.timeout(settings.heartbeat_interval):
+                await hub.room.turned.wait()
 
 
 def microseconds() -> int:
