@@ -12,9 +12,10 @@ class Room:
     """Whether a hub has room for more, and who is left out while it has not.
 
     The operator itself never makes one too many of those that it sees. The hub's hook learns of the cap from the
-    heartbeat, so it may make those of the first launches that are under way while the word travels: the operator
-    writes it at once (at its next beat where that fails), the hook asks for it once a second, and gives up a launch
-    after its ``timeout`` of 2 s. That is 3 s of first launches; JupyterHub starts at most 100 at a time.
+    heartbeat, so it may still make those of the first launches that are under way while the word travels: the operator
+    writes it at once (at its next beat where that fails), the hook asks for it once a second, and a launch has its
+    answer within ``timeout`` and ``first_launch_timeout``, 7 s. So the count overshoots by the first launches of 8 s at
+    most, of which JupyterHub's ``concurrent_spawn_limit`` lets 100 be under way at a time.
     """
 
     def __init__(self, most: int, metrics: HubMetrics) -> None:

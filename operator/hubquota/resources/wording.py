@@ -10,5 +10,8 @@ def printable(text: str) -> str:
 
 def faults(error: ValidationError) -> str:
     """What is wrong with an object, and what to write instead, as one line."""
-    found = (f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors())
+    found = (
+        f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors()
+    )
     return printable("; ".join(found))
