@@ -27,13 +27,18 @@ class LocalControlPlane(ControlPlane):
         self._token = secrets.token_hex(16)
         self._port, self._etcd_port, self._peer_port = free_port(), free_port(), free_port()
         self._clients = Authority("testbed-clients")
-        server = {"server": f"https://127.0.0.1:{self._port}", "insecure-skip-tls-verify": True}
+        server = {"server": f"https://127.0.0.1:{self._port}", "certificate-authority": str(self.authority)}
         write_kubeconfig(self.kubeconfig, one_context("testbed", server, {"token": self._token}))
         self.etcd = self._program("etcd", self._etcd_flags())
         self.apiserver = self._program("kube-apiserver", self._apiserver_flags())
         self.controllers: Program | None = None
         if self.empties_namespaces:
             self.controllers = self._program("kube-controller-manager", self._controller_flags())
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the API server, which it makes when it starts, with that of who signed it."""
+        return self.folder / "certs" / "apiserver.crt"
 
     def start(self) -> None:
         """Start all parts and wait until the API answers. Raises NotReady with a part's last words."""

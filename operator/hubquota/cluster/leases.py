@@ -6,6 +6,7 @@ on when the API server refuses a connection.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,8 +14,12 @@ from typing import Any, Final
 
 from hubquota.cluster.api import Api, ApiError, Json
 
+logger = logging.getLogger(__name__)
+
 HEARTBEAT: Final = "hubquota-heartbeat"
 WRITER: Final = "hubquota-writer"
+#: On the heartbeat while a hub has as many UserQuotas as it may have: how many that is.
+AT_CAP: Final = "hubquota.dev/at-cap"
 _CONFLICT: Final = 409
 _MISSING: Final = 404
 
@@ -51,6 +56,7 @@ class WriterLease:
         self._clock = clock or Clock()
         self._seen: tuple[str, float] | None = None
         self._holds = False
+        self._said = ""
 
     async def hold(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, do ``work`` while it is held, and give it back.
@@ -94,7 +100,10 @@ class WriterLease:
             if not self._free(lease):
                 return False
             await self._api.replace(f"{self._path}/{WRITER}", self._mine(lease))
-        except ApiError:
+        except ApiError as error:
+            if error.status != _CONFLICT and str(error) != self._said:
+                self._said = str(error)
+                logger.warning("the writer's Lease cannot be had, tried again and again: %s", error)
             return False
         return True
 
@@ -141,17 +150,21 @@ class WriterLease:
                 await self._api.replace(f"{self._path}/{WRITER}", lease)
 
 
-async def beat(api: Api, namespace: str, identity: str, now: datetime) -> None:
-    """Renew a hub's heartbeat. Raises ApiError."""
+async def beat(api: Api, namespace: str, identity: str, now: datetime, at_cap: int | None = None) -> None:
+    """Renew a hub's heartbeat. ``at_cap``: as many UserQuotas as there may be are there, so that hooks make no more.
+
+    Raises ApiError.
+    """
+    told = {AT_CAP: None if at_cap is None else str(at_cap)}
     spec = {"holderIdentity": identity, "renewTime": micro_time(now)}
     body: Json = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": HEARTBEAT},
+        "metadata": {"name": HEARTBEAT, "annotations": {k: v for k, v in told.items() if v is not None}},
         "spec": spec,
     }
     try:
-        await api.patch(f"{leases_path(namespace)}/{HEARTBEAT}", {"spec": spec})
+        await api.patch(f"{leases_path(namespace)}/{HEARTBEAT}", {"metadata": {"annotations": told}, "spec": spec})
     except ApiError as error:
         if error.status != _MISSING:
             raise

@@ -10,8 +10,10 @@ from hubquota.domain.pods import rfc3339
 from hubquota.domain.policy import Policy
 from hubquota.domain.standing import QuotaState, Standing
 from hubquota.resources import reasons
+from hubquota.resources.conditions import condition, with_conditions
 from hubquota.resources.policy import NotSupportedYet, PolicySpec, to_policy
 from hubquota.resources.status import Json, granted, quota_json, who
+from hubquota.resources.wording import faults
 
 #: Policies that a hub may have; more are not applied, and say so.
 MOST: Final = 200
@@ -52,8 +54,7 @@ def _understood(name: str, spec: Mapping[str, Any]) -> tuple[Policy | None, str,
     try:
         return to_policy(name, PolicySpec.model_validate(spec)), reasons.APPLIED, "the policy is applied"
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors())
-        return None, reasons.INVALID, "; ".join(faults)[:_LONGEST_MESSAGE]
+        return None, reasons.INVALID, faults(error)[:_LONGEST_MESSAGE]
     except NotSupportedYet as fault:
         return None, reasons.NOT_SUPPORTED_YET, str(fault)
 
@@ -77,6 +78,11 @@ class Tally:
         """A policy is gone."""
         self._users.pop(policy, None)
 
+    def drop(self, user: str) -> None:
+        """A user is gone."""
+        for users in self._users.values():
+            users.pop(user, None)
+
     def counts(self, policy: str) -> Json:
         """Users in all, near the end, and at it."""
         marks = self._users.get(policy, {}).values()
@@ -84,8 +90,13 @@ class Tally:
         return {"users": len(marks), "near": near, "exhausted": exhausted}
 
 
-def status(stored: Stored, active: Policy | None, counts: Json, pool: QuotaState | None, now: int) -> Json:
-    """The status of a QuotaPolicy. ``active`` None: it is not applied. ``pool``: the state of a Shared one."""
+def status(
+    stored: Stored, active: Policy | None, counts: Json, pool: QuotaState | None, now: int, cap: int | None = None
+) -> Json:
+    """The status of a QuotaPolicy. ``active`` None: it is not applied. ``pool``: the state of a Shared one.
+
+    ``cap``: the hub has as many UserQuotas as it may have, this many; None: it has fewer.
+    """
     told: Json = {"observedGeneration": stored.generation, "asOf": rfc3339(now)} | counts
     reason, message = stored.reason, stored.message
     if stored.policy is not None:
@@ -98,22 +109,30 @@ def status(stored: Stored, active: Policy | None, counts: Json, pool: QuotaState
             reason, message = reasons.TOO_MANY_POLICIES, f"the hub has more than {MOST} policies: delete some"
     # A field that no longer applies is taken away, not left as it was.
     told["pool"] = None if pool is None else quota_json(pool)
-    ready = _condition(stored, reasons.READY, active is not None, reason, message, now)
-    told["conditions"] = [ready, *(c for c in stored.conditions if c.get("type") != reasons.READY)]
+    told["conditions"] = _conditions(stored, active is not None, reason, message, cap, now)
     return told
 
 
-def _condition(stored: Stored, kind: str, holds: bool, reason: str, message: str, now: int) -> Json:
-    text = "True" if holds else "False"
-    before = next((c for c in stored.conditions if c.get("type") == kind and c.get("status") == text), None)
-    return {
-        "type": kind,
-        "status": text,
-        "reason": reason,
-        "message": message,
-        "observedGeneration": stored.generation,
-        "lastTransitionTime": before["lastTransitionTime"] if before else rfc3339(now - now % 1_000_000),
-    }
+def _conditions(stored: Stored, active: bool, reason: str, message: str, cap: int | None, now: int) -> list[Json]:
+    """Ready; Enforced=False while the hub is at its ``cap`` of UserQuotas; and what else was told before."""
+    common = {"generation": stored.generation, "now": now}
+    ready = condition(stored.conditions, reasons.READY, holds=active, reason=reason, message=message, **common)
+    if cap is None:
+        others = [c for c in stored.conditions if c.get("reason") != reasons.TOO_MANY_USER_QUOTAS]
+        return with_conditions(others, ready)
+    why = reasons.TOO_MANY_USER_QUOTAS
+    text = full(cap)
+    enforced = condition(stored.conditions, reasons.ENFORCED, holds=False, reason=why, message=text, **common)
+    return with_conditions(stored.conditions, ready, enforced)
+
+
+def full(cap: int) -> str:
+    """What it means that a hub is at its cap of UserQuotas, and what to do."""
+    return (
+        f"the hub is at its cap of {cap} UserQuotas: no more are made, and launches of users without one are not "
+        "judged but go by the hook's failover_open; delete the UserQuotas of users who are gone, or raise the "
+        "operator's max_user_quotas"
+    )
 
 
 def _marks(state: QuotaState, now: int) -> tuple[bool, bool]:

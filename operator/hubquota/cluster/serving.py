@@ -1,6 +1,7 @@
 """The operator as a whole: one writer at a time, its hubs, kopf, heartbeats."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from hubquota.cluster.api import OURS, Api, ApiError, connected, own_namespace
 from hubquota.cluster.hub import Hub
 from hubquota.cluster.leases import Terms, WriterLease, beat
 from hubquota.ledger import Ledger
+from hubquota.metrics import Metrics, served
 from hubquota.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 _MISSED: Final = 3
 #: Seconds by which a status may be late before the heartbeat stops.
 _LATE: Final = 60.0
+#: Seconds between two looks for expired UserQuotas.
+_HOURLY: Final = 3600.0
 
 
 class Ended(Exception):
@@ -35,6 +39,12 @@ class Ended(Exception):
 
 async def run(settings: Settings) -> None:
     """Serve until told to stop. Raises Ended, LeaseLost, ApiError or SQLAlchemyError where it cannot go on."""
+    metrics = Metrics()
+    with served(metrics, str(settings.metrics_address), settings.metrics_port):
+        await _run(settings, metrics)
+
+
+async def _run(settings: Settings, metrics: Metrics) -> None:
     async with (
         connected(settings.request_timeout) as api,
         await Ledger.open(settings.database(), settings.cluster) as ledger,
@@ -44,14 +54,15 @@ async def run(settings: Settings) -> None:
         identity = f"{socket.gethostname()}-{os.getpid()}"
         logger.info("identity=%s waits for the writer's Lease in namespace=%s", identity, namespace)
         lease = WriterLease(api, namespace, identity, terms)
-        await lease.hold(lambda: _serve(api, ledger, settings, identity))
+        await lease.hold(lambda: _serve(api, ledger, settings, identity, metrics))
 
 
-async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str) -> None:
+async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str, metrics: Metrics) -> None:
     namespaces = settings.hub_namespaces or (own_namespace(),)
     await _known(api, namespaces[0])
     hubs = {
-        name: Hub(api, ledger, name, settings.cluster, microseconds, settings.max_user_quotas) for name in namespaces
+        name: Hub(api, ledger, name, settings.cluster, microseconds, settings.max_user_quotas, metrics.of(name))
+        for name in namespaces
     }
     versions: dict[str, str] = {}
     for hub in hubs.values():
@@ -63,7 +74,7 @@ async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str) ->
         jobs += _jobs(api, hub, versions[hub.namespace], settings)
         jobs.append(partial(_heartbeat, api, hub, settings, identity, watching))
     tasks = [asyncio.ensure_future(job()) for job in jobs]
-    tasks.append(asyncio.ensure_future(_kopf(hubs, settings, stop, watching)))
+    tasks.append(asyncio.ensure_future(_kopf(hubs, settings, identity, stop, watching)))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await _judge(tasks, stop)
@@ -78,6 +89,7 @@ def _jobs(api: Api, hub: Hub, version: str, settings: Settings) -> list[Callable
         hub.scheduler.run,
         partial(user_quotas.follow, api, hub, version),
         partial(_resync, hub, settings.resync_interval),
+        partial(_expire, hub, settings.user_quota_retention),
     ]
 
 
@@ -90,7 +102,9 @@ async def _judge(tasks: Sequence["asyncio.Future[None]"], stop: asyncio.Event) -
         raise Ended("a part has ended by itself: are the CRDs and the operator's Role in place?")
 
 
-async def _kopf(hubs: dict[str, Hub], settings: Settings, stop: asyncio.Event, ready: asyncio.Event) -> None:
+async def _kopf(
+    hubs: dict[str, Hub], settings: Settings, identity: str, stop: asyncio.Event, ready: asyncio.Event
+) -> None:
     answering = asyncio.ensure_future(_answer_signals(ready, stop))
     try:
         await kopf.operator(
@@ -98,6 +112,8 @@ async def _kopf(hubs: dict[str, Hub], settings: Settings, stop: asyncio.Event, r
             settings=handlers.settings(settings.request_timeout),
             namespaces=list(hubs),
             standalone=True,
+            # Its own would need a name for our user id, which a pod's has not.
+            identity=identity,  # type: ignore[arg-type]
             stop_flag=stop,
             ready_flag=ready,
         )
@@ -144,6 +160,16 @@ async def _resync(hub: Hub, seconds: float) -> None:
             logger.warning("hub=%s pods are not listed, again in %s s: %s", hub.namespace, seconds, error)
 
 
+async def _expire(hub: Hub, retention: float) -> None:
+    """At the start, and every hour, or as often as the retention (seconds) where that is shorter."""
+    while True:
+        try:
+            await hub.expire(int(retention * 1_000_000))
+        except ApiError as error:
+            logger.warning("hub=%s expired UserQuotas are not deleted: %s", hub.namespace, error)
+        await asyncio.sleep(min(_HOURLY, retention))
+
+
 async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watching: asyncio.Event) -> None:
     """Beat as long as the chain is sound: pods compared with the ledger not long ago, statuses written.
 
@@ -155,13 +181,19 @@ async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watc
         await asyncio.sleep(0.1)
     logger.info("hub=%s is served", hub.namespace)
     while True:
+        hub.room.turned.clear()
         age = (microseconds() - (hub.synced_at or 0)) / 1_000_000
         if age < _MISSED * settings.resync_interval and hub.scheduler.lag() < _LATE:
             try:
-                await beat(api, hub.namespace, identity, datetime.now(UTC))
+                await beat(api, hub.namespace, identity, datetime.now(UTC), hub.room.at_cap)
+                hub.metrics.heartbeat.set(microseconds() / 1_000_000)
             except ApiError as error:
                 logger.warning("hub=%s heartbeat is not written: %s", hub.namespace, error)
-        await asyncio.sleep(settings.heartbeat_interval)
+        with contextlib.suppress(TimeoutError):
+            # That the cap of UserQuotas is reached does not wait for the next beat. (wait_for would make a task, and
+            # kopf ends all tasks that were made after its start.)
+            async with asyncio.timeout(settings.heartbeat_interval):
+                await hub.room.turned.wait()
 
 
 def microseconds() -> int:

@@ -50,6 +50,16 @@ class Meter:
         live = (pod for pod in self._by_user[user].values() if pod.end is None)
         return sorted(live, key=lambda pod: (pod.scheduled, pod.uid))
 
+    def last_held(self, user: str, now: int) -> int | None:
+        """The last instant at which a pod of the user held something: ``now`` while one does or is on its way.
+
+        None: none did that is known.
+        """
+        if self._pending.get(user):
+            return now
+        ends = (now if pod.finished is None else pod.finished for pod in self._by_user.get(user, {}).values())
+        return max(ends, default=None)
+
     def open_uids(self) -> set[str]:
         """The uids of all pods that hold something now."""
         return {uid for pods in self._by_user.values() for uid, pod in pods.items() if pod.end is None}

@@ -16,6 +16,8 @@ INVALID: Final = "Invalid"
 NOT_SUPPORTED_YET: Final = "NotSupportedYet"
 TOO_MANY_POLICIES: Final = "TooManyPolicies"
 NAME_MISMATCH: Final = "NameMismatch"
+#: Reasons of Enforced.
+TOO_MANY_USER_QUOTAS: Final = "TooManyUserQuotas"
 #: Reasons of Conflict and Ineffective.
 COMBINE_DIFFERS: Final = "CombineDiffers"
 OUTRANKED: Final = "Outranked"

@@ -8,6 +8,7 @@ from hubquota.domain.policy import Policy, Scope
 from hubquota.domain.standing import QuotaState, Standing
 from hubquota.domain.units import decimal, for_people, per_hour
 from hubquota.domain.usage import Block
+from hubquota.resources.wording import printable
 
 Json = dict[str, Any]
 
@@ -107,6 +108,6 @@ def _stretches(blocks: Iterable[Block]) -> list[Json]:
 
 
 def _names(kind: str, names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMED])
+    shown = ", ".join(printable(name) for name in names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{kind}{'s' if len(names) > 1 else ''} {shown}{more}"
