@@ -1,13 +1,68 @@
-"""What the pods of one hub held, by user, in memory: what the ledger keeps, in the form that the engine counts."""
+"""What the pods of one hub held, by user, in memory: what the ledger keeps, in the form that the engine counts.
 
+Most of a hub's history is pods that are gone for good. Of these a few numbers are kept, some 24 bytes a pod; only pods
+that may still be heard of are kept as records.
+"""
+
+from array import array
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 from hubquota.domain.history import PodRecord
-from hubquota.domain.policy import Policy
-from hubquota.domain.standing import Holdings, QuotaState, Standing, pool_state, standing
-from hubquota.domain.usage import Segment
+from hubquota.domain.measure import Measure
+from hubquota.domain.policy import Policy, Scope
+from hubquota.domain.pooling import Pool
+from hubquota.domain.shapes import Shapes
+from hubquota.domain.standing import Holdings, Level, QuotaState, Standing, pool_state, standing
+from hubquota.domain.timeline import Changes, Stretch, Timeline
+
+#: Whose pods they are; None: nobody's, they may still be charged to their groups (S17).
+Owner = str | None
+
+
+@dataclass(slots=True)
+class Past:
+    """Pods that are gone for good, a row for each stretch. ``charges``: indices of the groups whose pools were charged."""
+
+    starts: "array[int]" = field(default_factory=lambda: array("q"))
+    ends: "array[int]" = field(default_factory=lambda: array("q"))
+    shapes: "array[int]" = field(default_factory=lambda: array("i"))
+    charges: "array[int]" = field(default_factory=lambda: array("i"))
+
+    def add(self, stretch: Stretch, charge: int) -> None:
+        """One more row. Raises ValueError for a stretch that goes on."""
+        if stretch.end is None:
+            raise ValueError("what goes on is not past")
+        self.starts.append(stretch.start)
+        self.ends.append(stretch.end)
+        self.shapes.append(stretch.shape)
+        self.charges.append(charge)
+
+    def since(self, at: int) -> "Past":
+        """Without what ended before ``at``."""
+        kept = [i for i, end in enumerate(self.ends) if end > at]
+        columns = (self.starts, self.ends, self.shapes, self.charges)
+        return Past(*(array(column.typecode, (column[i] for i in kept)) for column in columns))
+
+    def stretches(self) -> Iterator[Stretch]:
+        """All rows."""
+        return map(Stretch, self.shapes, self.starts, self.ends)
+
+
+@dataclass(slots=True)
+class Account:
+    """One user's pods. ``pending``: those on their way, by uid: servers at once, though they hold nothing yet (S23)."""
+
+    past: Past = field(default_factory=Past)
+    live: dict[str, PodRecord] = field(default_factory=dict)
+    pending: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is known of this user."""
+        return not (self.past.starts or self.live or self.pending)
 
 
 class Meter:
@@ -15,78 +70,146 @@ class Meter:
 
     def __init__(self, covered_since: int) -> None:
         self.covered_since = covered_since
-        self._by_user: defaultdict[str | None, dict[str, PodRecord]] = defaultdict(dict)
-        #: Pods on their way, by user and uid: they are servers at once, though they hold nothing yet (S23).
-        self._pending: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        self.sealed_before = -1
+        """Pods first seen up to this instant, and not among the living, are in the past or were never known."""
+        self._shapes = Shapes()
+        self._groups: dict[tuple[str, ...], int] = {}
+        self._accounts: defaultdict[Owner, Account] = defaultdict(Account)
+        self._pools: dict[Scope, Pool] = {}
 
-    def take(self, pods: Iterable[PodRecord]) -> set[str]:
-        """Take in what the ledger says of pods; returns the users for whom that is news."""
-        concerned = set()
+    def take(self, pods: Iterable[PodRecord]) -> tuple[set[str], set[Owner]]:
+        """Take in what the ledger says of pods.
+
+        Returns the users for whom that is news; and those of whom a pod has come back from the past, whose history
+        should be read from the ledger anew (``renew``).
+        """
+        concerned: set[str] = set()
+        doubtful: set[Owner] = set()
         for pod in pods:
-            before = self._by_user[pod.user].get(pod.uid)
-            self._by_user[pod.user][pod.uid] = pod
-            if pod.user is not None:
-                self._pending[pod.user].pop(pod.uid, None)
-                if before is None or replace(before, last_seen=pod.last_seen) != pod:
+            account = self._accounts[pod.user]
+            before = account.live.get(pod.uid)
+            if before is None and pod.first_seen <= self.sealed_before:
+                doubtful.add(pod.user)
+                continue
+            account.live[pod.uid] = pod
+            account.pending.pop(pod.uid, None)
+            if before is None or replace(before, last_seen=pod.last_seen) != pod:
+                self._charge(before, pod)
+                if pod.user is not None:
                     concerned.add(pod.user)
-        return concerned
+        return concerned, doubtful
+
+    def kind(self, held: Mapping[str, int], groups: tuple[str, ...]) -> tuple[int, int]:
+        """What ``load`` takes for pods that held this (base units by resource) and charged these groups' pools."""
+        return self._shapes.index(held), self._charge_of(groups)
+
+    def load(self, user: Owner, start: int, end: int, kind: tuple[int, int]) -> None:
+        """Take in a pod that is gone for good and whose allocation never changed. Before any pool is asked for."""
+        shape, charge = kind
+        self._accounts[user].past.add(Stretch(shape, start, end), charge)
+
+    def renew(self, user: Owner, pods: Iterable[PodRecord]) -> None:
+        """Forget a user's pods and take in these instead: all that the ledger has."""
+        account = self._accounts[user]
+        account.past, account.live = Past(), {}
+        for pod in pods:
+            self._settle(account, pod)
+        self._pools.clear()
+
+    def seal(self, before: int, present: Callable[[str], bool]) -> None:
+        """Move what ended, was last seen before ``before`` and is not ``present`` any more (by uid) into the past."""
+        self.sealed_before = max(self.sealed_before, before)
+        for account in self._accounts.values():
+            ended = [p for p in account.live.values() if p.end is not None and p.last_seen < before]
+            for pod in [p for p in ended if not present(p.uid)]:
+                del account.live[pod.uid]
+                self._settle(account, pod)
 
     def expect(self, user: str, uid: str, since: int) -> None:
         """A pod of the user is on its way."""
-        self._pending[user].setdefault(uid, since)
+        self._accounts[user].pending.setdefault(uid, since)
 
     def drop(self, user: str, uid: str) -> None:
         """A pod that was on its way is gone."""
-        self._pending[user].pop(uid, None)
+        self._accounts[user].pending.pop(uid, None)
 
     def users(self) -> set[str]:
         """Everybody who held something, or is about to."""
-        return {user for user, pods in self._by_user.items() if pods and user is not None} | {
-            user for user, uids in self._pending.items() if uids
-        }
+        return {user for user, account in self._accounts.items() if user is not None and not account.empty}
 
     def running(self, user: str) -> list[PodRecord]:
         """The user's pods that hold something now, in the order of their placement."""
-        live = (pod for pod in self._by_user[user].values() if pod.end is None)
+        account = self._accounts.get(user)
+        live = (pod for pod in account.live.values() if pod.end is None) if account else ()
         return sorted(live, key=lambda pod: (pod.scheduled, pod.uid))
 
     def open_uids(self) -> set[str]:
         """The uids of all pods that hold something now."""
-        return {uid for pods in self._by_user.values() for uid, pod in pods.items() if pod.end is None}
+        return {uid for account in self._accounts.values() for uid, pod in account.live.items() if pod.end is None}
 
     def forget(self, before: int) -> None:
         """Let go of pods that ended before an instant that no window reaches."""
-        for user, pods in list(self._by_user.items()):
-            self._by_user[user] = {u: p for u, p in pods.items() if p.finished is None or p.finished > before}
+        for user, account in list(self._accounts.items()):
+            account.past = account.past.since(before)
+            account.live = {u: p for u, p in account.live.items() if p.finished is None or p.finished > before}
+            if account.empty:
+                del self._accounts[user]
+        self._pools.clear()
 
-    def standing(self, policies: Collection[Policy], user: str, groups: frozenset[str], now: int) -> Standing:
+    def standing(
+        self,
+        policies: Sequence[Policy],
+        user: str,
+        groups: frozenset[str],
+        now: int,
+        storage: Level | None = None,
+    ) -> Standing:
         """Where a user stands."""
-        held = dict(self._holdings(self._by_user[user].values()))
-        pending = [Segment(1000, min(since, now)) for since in self._pending[user].values()]
-        at_once = [p for p in policies if p.window is None]
-        over_time = standing([p for p in policies if p.window is not None], user, groups, held, self.covered_since, now)
-        if not at_once:
-            return over_time
-        counted = {"servers": [*held.get("servers", []), *pending]}
-        also = standing(at_once, user, groups, counted, self.covered_since, now)
-        return replace(over_time, quotas=over_time.quotas + also.quotas, pools=over_time.pools + also.pools)
+        account = self._accounts.get(user) or Account()
+        at_once = sum(p.end is None and p.server is not None for p in account.live.values()) + len(account.pending)
+        holdings = Holdings(self._timelines(account), self.covered_since, at_once, storage)
+        return standing(policies, user, groups, holdings, now)
 
     def pool(self, policy: Policy, now: int) -> QuotaState | None:
-        """Where a Shared policy stands (S15 to S17); None: it is unlimited."""
-        charged = (pod for pods in self._by_user.values() for pod in pods.values() if _charges(pod, policy))
-        return pool_state(policy, self._holdings(charged).get(policy.resource, ()), self.covered_since, now)
+        """Where a Shared policy stands (S15 to S17); None: it gives no quota now, or is unlimited."""
+        pool = self._pools.get(policy.scope)
+        if pool is None:
+            pool = self._pools[policy.scope] = Pool(policy.scope, self._shapes, self._everything())
+        return pool_state(policy, Holdings(pool.timeline, self.covered_since), now)
 
-    def _holdings(self, pods: Iterable[PodRecord]) -> Holdings:
-        held: defaultdict[str, list[Segment]] = defaultdict(list)
-        for pod in pods:
-            for segment in pod.segments:
-                end = segment.end if segment.end is not None else pod.finished
-                held[segment.resource].append(Segment(segment.request, segment.start, end))
-        return held
+    def _timelines(self, account: Account) -> Callable[[Measure], Timeline]:
+        """One user's timelines, made as they are asked for, over one list of changes."""
 
+        @cache
+        def changes() -> Changes:
+            live = (s for pod in account.live.values() for s in self._shapes.stretches(pod))
+            return Changes([*account.past.stretches(), *live])
 
-def _charges(pod: PodRecord, policy: Policy) -> bool:
-    """Whether a pod charges a pool: by the groups it was launched with, or because its user is named."""
-    scope = policy.scope
-    named = pod.user is not None and (scope.everyone or pod.user in scope.users)
-    return named or not scope.groups.isdisjoint(pod.charged_groups)
+        @cache
+        def timeline(measure: Measure) -> Timeline:
+            return Timeline(changes(), self._shapes.amounts(measure))
+
+        return timeline
+
+    def _everything(self) -> Iterator[tuple[Owner, tuple[str, ...], Stretch]]:
+        groups = list(self._groups)
+        for user, account in self._accounts.items():
+            for charge, stretch in zip(account.past.charges, account.past.stretches(), strict=True):
+                yield user, groups[charge], stretch
+            for pod in account.live.values():
+                for stretch in self._shapes.stretches(pod):
+                    yield user, pod.charged_groups, stretch
+
+    def _charge(self, before: PodRecord | None, pod: PodRecord) -> None:
+        for pool in self._pools.values():
+            pool.change(before, pod)
+
+    def _settle(self, account: Account, pod: PodRecord) -> None:
+        if pod.end is None or pod.last_seen >= self.sealed_before:
+            account.live[pod.uid] = pod
+        else:
+            for stretch in self._shapes.stretches(pod):
+                account.past.add(stretch, self._charge_of(pod.charged_groups))
+
+    def _charge_of(self, groups: tuple[str, ...]) -> int:
+        return self._groups.setdefault(groups, len(self._groups))

@@ -7,11 +7,8 @@ server. A count (``servers`` at once) is a plain number.
 from fractions import Fraction
 from typing import Final
 
-from hubquota.domain.usage import HOUR
-
-MEMORY: Final = "memory"
-CPU: Final = "cpu"
-SERVERS: Final = "servers"
+from hubquota.domain.measure import CREDIT
+from hubquota.domain.windows import HOUR
 
 #: Base units x microseconds in one unit of a limit over a window.
 _OVER_TIME: Final = {
@@ -22,8 +19,10 @@ _OVER_TIME: Final = {
     "device-hours": 1000 * HOUR,
     "GPU-hours": 1000 * HOUR,
     "hours": 1000 * HOUR,
+    "credits": CREDIT * HOUR,
 }
-_COUNTED: Final = {"servers": 1}
+#: Of what has no window: a count, or bytes.
+_COUNTED: Final = {"servers": 1, "GiB": 2**30, "TiB": 2**40}
 #: Digits after the point of an amount in a status: a millionth of a GiB-hour is 4 s of a megabyte.
 PLACES: Final = 6
 
