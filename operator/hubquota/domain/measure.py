@@ -44,6 +44,14 @@ def credits_by(per_hour: Mapping[str, str]) -> Measure:
     return Measure(CREDITS, tuple(sorted((r, _factor(r, price)) for r, price in per_hour.items())))
 
 
+def prices(measure: Measure) -> dict[str, Fraction]:
+    """Credits for an hour of each resource: the inverse of ``credits_by``."""
+    return {
+        resource: Fraction(factor, WEIGHT_SCALE * (_OF_A_BYTE if resource == MEMORY else _OF_A_THOUSANDTH))
+        for resource, factor in measure.weights
+    }
+
+
 def _factor(resource: str, price: str) -> int:
     exact = Fraction(price) * WEIGHT_SCALE * (_OF_A_BYTE if resource == MEMORY else _OF_A_THOUSANDTH)
     return -(-exact.numerator // exact.denominator)

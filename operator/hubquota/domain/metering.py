@@ -24,7 +24,7 @@ Owner = str | None
 
 @dataclass(slots=True)
 class Past:
-    """Pods that are gone for good, a row for each stretch. ``charges``: indices of the groups whose pools were charged."""
+    """Pods that are gone for good, a row for each stretch. ``charges``: indices of the groups that paid."""
 
     starts: "array[int]" = field(default_factory=lambda: array("q"))
     ends: "array[int]" = field(default_factory=lambda: array("q"))

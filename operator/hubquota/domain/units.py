@@ -55,6 +55,12 @@ def decimal(amount: int, unit: str, *, up: bool = False) -> str:
     return f"{whole}.{rest:0{PLACES}d}".rstrip("0").rstrip(".")
 
 
+def exactly(value: Fraction) -> str:
+    """A decimal string of a number that has at most nine decimals."""
+    whole, rest = divmod(value.numerator * 10**9 // value.denominator, 10**9)
+    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
+
+
 def for_people(amount: str, places: int = 1) -> str:
     """A decimal string as people read it: thousands separated, cut after ``places``, small amounts not shown as 0."""
     value = Fraction(amount)
