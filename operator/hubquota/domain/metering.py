@@ -14,6 +14,7 @@ from hubquota.domain.history import PodRecord
 from hubquota.domain.measure import Measure
 from hubquota.domain.policy import Policy, Scope
 from hubquota.domain.pooling import Pool
+from hubquota.domain.quotas import covering, per_user, pools
 from hubquota.domain.shapes import Shapes
 from hubquota.domain.standing import Holdings, Level, QuotaState, Standing, pool_state, standing
 from hubquota.domain.timeline import Changes, Stretch, Timeline
@@ -108,12 +109,16 @@ class Meter:
         shape, charge = kind
         self._accounts[user].past.add(Stretch(shape, start, end), charge)
 
+    def restore(self, pods: Iterable[PodRecord]) -> None:
+        """Take in pods that the ledger had at the start. Before any pool is asked for."""
+        for pod in pods:
+            self._settle(self._accounts[pod.user], pod)
+
     def renew(self, user: Owner, pods: Iterable[PodRecord]) -> None:
         """Forget a user's pods and take in these instead: all that the ledger has."""
         account = self._accounts[user]
         account.past, account.live = Past(), {}
-        for pod in pods:
-            self._settle(account, pod)
+        self.restore(pods)
         self._pools.clear()
 
     def seal(self, before: int, present: Callable[[str], bool]) -> None:
@@ -170,12 +175,26 @@ class Meter:
         holdings = Holdings(self._timelines(account), self.covered_since, at_once, storage)
         return standing(policies, user, groups, holdings, now)
 
+    def may_refuse(self, policies: Sequence[Policy], user: str, groups: frozenset[str], now: int) -> bool:
+        """Whether a quota or pool of a user is exhausted at ``now``, or is counted at once; cheaper than a standing."""
+        covers = covering(policies, user, groups, now)
+        timelines = self._timelines(self._accounts.get(user) or Account())
+        for quota in per_user(covers):
+            if quota.limit is not None and _may_be_exhausted(quota.first, quota.limit, timelines, now):
+                return True
+        return any(
+            _may_be_exhausted(p, p.limit, self._pool(p).timeline, now) for p in pools(covers) if p.limit is not None
+        )
+
     def pool(self, policy: Policy, now: int) -> QuotaState | None:
         """Where a Shared policy stands (S15 to S17); None: it gives no quota now, or is unlimited."""
+        return pool_state(policy, Holdings(self._pool(policy).timeline, self.covered_since), now)
+
+    def _pool(self, policy: Policy) -> Pool:
         pool = self._pools.get(policy.scope)
         if pool is None:
             pool = self._pools[policy.scope] = Pool(policy.scope, self._shapes, self._everything())
-        return pool_state(policy, Holdings(pool.timeline, self.covered_since), now)
+        return pool
 
     def _timelines(self, account: Account) -> Callable[[Measure], Timeline]:
         """One user's timelines, made as they are asked for, over one list of changes."""
@@ -213,3 +232,10 @@ class Meter:
 
     def _charge_of(self, groups: tuple[str, ...]) -> int:
         return self._groups.setdefault(groups, len(self._groups))
+
+
+def _may_be_exhausted(policy: Policy, limit: int, timeline: Callable[[Measure], Timeline], now: int) -> bool:
+    if policy.window is None or limit == 0:
+        return True
+    held = timeline(policy.measure)
+    return held.integral(now) - held.integral(policy.window.opened(now)) >= limit

@@ -3,6 +3,7 @@
 Each function writes over the connection it is given and changes nothing where it is told what is known already.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
@@ -65,6 +66,16 @@ async def see_all_groups(connection: AsyncConnection, cluster: str, seen: Iterab
     """Note the groups of several users, the older sights of each before the newer."""
     for membership in sorted(seen, key=lambda m: (m.hub, m.user, m.at)):
         await see_groups(connection, cluster, membership)
+
+
+async def groups_at(connection: AsyncConnection, cluster: str, hub: str, at: int) -> dict[str, frozenset[str]]:
+    """Of all users who were in any group at an instant, their groups."""
+    t = memberships
+    held = and_(t.c.cluster == cluster, t.c.hub == hub, t.c.start <= at, or_(t.c.end.is_(None), t.c.end > at))
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for user, group in await connection.execute(select(t.c.user, t.c.group).where(held)):
+        found[user].add(group)
+    return {user: frozenset(groups) for user, groups in found.items()}
 
 
 async def see_policy(connection: AsyncConnection, cluster: str, seen: PolicyRevision) -> None:

@@ -9,15 +9,25 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
+from hubquota.domain import windows
 from hubquota.domain.measure import CREDITS, Measure, credits_by
 from hubquota.domain.pods import micros
 from hubquota.domain.policy import Combine, Enforcement, Policy, Scope
 from hubquota.domain.units import to_base
 from hubquota.domain.windows import Calendar, Period, rolling
-from hubquota.domain import windows
 
 _LARGEST: Final = 1_000_000_000_000
 _RESOURCE: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -232,6 +242,11 @@ class PolicySpec(Model):
             return self.limit.unit in _UNITS[self.resource]
         is_gpu = "gpu" in self.resource or self.resource.startswith("nvidia.com/")
         return self.limit.unit == "device-hours" or (self.limit.unit == "GPU-hours" and is_gpu)
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong with a spec, field by field, and what to write instead."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
 
 
 def to_policy(name: str, spec: PolicySpec) -> Policy:
