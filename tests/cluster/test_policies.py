@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+from hubquota.domain.usage import HOUR, Segment
 
 from hubquota.cluster.policies import MOST, Tally, applied, read, status
 from hubquota.domain.policy import Policy, Scope
 from hubquota.domain.standing import standing
-from hubquota.domain.usage import HOUR, Segment
 
 GOOD: dict[str, Any] = {
     "scope": {"everyone": True},

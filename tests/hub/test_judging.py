@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hubquota.domain.usage import HOUR, SECOND, Segment, usage
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import hubquota_hook as hook
 from hubquota.domain.policy import Policy, Scope
 from hubquota.domain.standing import standing
-from hubquota.domain.usage import HOUR, SECOND, Segment, usage
 from hubquota.resources.names import user_quota_name
 from hubquota.resources.status import quota_json
 

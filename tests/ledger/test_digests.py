@@ -65,3 +65,9 @@ async def test_a_pod_that_was_resized_or_was_seen_lately_is_read_whole(ledger: L
     await ledger.record([pod("u2", at=2000, end=PodEnd(100, HowEnded.CONTAINERS))])
     assert [batch async for batch in ledger.digests("hub", 0, 1000)] == []
     assert sorted([p.uid async for p in ledger.rest("hub", 0, 1000)]) == ["u1", "u2"]
+
+
+async def test_a_digest_that_no_index_could_hold_is_not_kept(ledger: Ledger) -> None:
+    many = tuple(f"{i:0255}" for i in range(256))
+    await ledger.record([pod(end=PodEnd(100, HowEnded.CONTAINERS), segments=holding(50, {"cpu": 1}, 100), groups=many)])
+    assert [p.groups async for p in ledger.rest("hub", 0, 1000)] == [many]

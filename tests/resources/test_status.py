@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from hubquota.domain.usage import HOUR, Segment
 
 from hubquota.domain.policy import Enforcement, Policy, Scope
 from hubquota.domain.standing import Standing, standing
-from hubquota.domain.usage import HOUR, Segment
 from hubquota.resources.status import granted, user_status, who
 from tests.testbed.control_plane import ControlPlane
 

@@ -104,10 +104,18 @@ class Meter:
         """What ``load`` takes for pods that held this (base units by resource) and charged these groups' pools."""
         return self._shapes.index(held), self._charge_of(groups)
 
-    def load(self, user: Owner, start: int, end: int, kind: tuple[int, int]) -> None:
-        """Take in a pod that is gone for good and whose allocation never changed. Before any pool is asked for."""
-        shape, charge = kind
-        self._accounts[user].past.add(Stretch(shape, start, end), charge)
+    def load(self, pods: Iterable[tuple[Owner, int, int, tuple[int, int]]]) -> None:
+        """Take in pods that are gone for good and whose allocation never changed: user, start, end, ``kind``.
+
+        Before any pool is asked for.
+        """
+        accounts = self._accounts
+        for user, start, end, (shape, charge) in pods:
+            past = accounts[user].past
+            past.starts.append(start)
+            past.ends.append(end)
+            past.shapes.append(shape)
+            past.charges.append(charge)
 
     def restore(self, pods: Iterable[PodRecord]) -> None:
         """Take in pods that the ledger had at the start. Before any pool is asked for."""

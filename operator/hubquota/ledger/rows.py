@@ -19,6 +19,8 @@ BATCH: Final = 500
 _ALIKE: Final = tuple(
     c.name for c in pods.columns if c.name not in ("finished", "how_ended", "estimated", "bound", "digest")
 )
+#: Characters of a digest: PostgreSQL takes no more than some 2,700 bytes in a row of an index.
+_LONGEST_DIGEST: Final = 1000
 T = TypeVar("T")
 
 
@@ -107,7 +109,8 @@ def _digest(record: PodRecord) -> str | None:
     if record.finished is None or not whole:
         return None
     held = {s.resource: s.request for s in record.segments}
-    return json.dumps([held, record.charged_groups], separators=(",", ":"), sort_keys=True)
+    told = json.dumps([held, record.charged_groups], separators=(",", ":"), sort_keys=True)
+    return told if len(told) <= _LONGEST_DIGEST else None
 
 
 def _group_rows(records: Iterable[PodRecord]) -> list[dict[str, Any]]:

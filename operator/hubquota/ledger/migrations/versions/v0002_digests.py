@@ -13,6 +13,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column, and an index that holds all that a start reads."""
     with op.batch_alter_table("pods") as pods:
         pods.add_column(sa.Column("digest", sa.Text))
+        pods.drop_index("ix_pods_hub_finished")
+        columns = ["cluster", "hub", "finished", "last_seen", "user", "scheduled", "digest"]
+        pods.create_index("ix_pods_hub_finished", columns)
