@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke pictures test lint
+.PHONY: help setup demo smoke pictures image image-check test lint
 
 # uv is the one tool that has to be there; pip brings it where it is missing.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
@@ -22,10 +22,20 @@ smoke: setup ## The demo without a person: a timeline, non-zero where a step fai
 pictures: setup ## Make docs/img anew: what users see, in a real Chromium (CHROMIUM names another than chromium)
 	$(UV) run python -m tests.testbed.pictures
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+# IMAGE_FLAGS: such as --network=host, or --build-arg PYTHON_IMAGE=another.
+image: ## Build the image hubquota:VERSION (needs Docker; CONTRIBUTING.md says how without a registry)
+	docker build $(IMAGE_FLAGS) --build-arg VERSION=$(VERSION) -t hubquota:$(VERSION) .
+
+image-check: setup ## Run that image as the Deployment of the manifests says, against a real kube-apiserver
+	$(UV) run python -m tests.testbed.image
+
 lint: setup ## Check style, types and layers
 	$(UV) run ruff check . && $(UV) run ruff format --check .
 	$(UV) run mypy operator hub_hook tests
 	$(UV) run lint-imports
+	$(UV) run hadolint Dockerfile
 
 test: setup ## Run all tests
 	$(UV) run pytest

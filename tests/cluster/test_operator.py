@@ -11,6 +11,7 @@ import pytest
 
 from hubquota.domain.pods import micros
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.manifests import operator_kubeconfig
 from tests.testbed.processes import Program
 
 pytestmark = pytest.mark.cluster
@@ -37,7 +38,7 @@ class Bench:
     def operator(self, name: str = "operator") -> Program:
         """An operator of this namespace; all share one ledger."""
         env = {
-            "KUBECONFIG": str(self.api.kubeconfig),
+            "KUBECONFIG": str(operator_kubeconfig(self.api, self.namespace)),
             "HUBQUOTA_HUB_NAMESPACES": json.dumps([self.namespace]),
             "HUBQUOTA_OPERATOR_NAMESPACE": self.namespace,
             "HUBQUOTA_DATABASE_URL": f"sqlite:///{self.folder}/ledger.db",

@@ -15,25 +15,19 @@ from typing import Any, Final
 
 from tests.testbed.binaries import cache, locked
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.manifests import give_rights
 from tests.testbed.processes import Program, free_port
 
 ROOT: Final = Path(__file__).parents[2]
 _PROXY: Final = "configurable-http-proxy@5.3.0"
-#: z2jh's Role of the hub (templates/hub/rbac.yaml), and what our hook needs beside it.
+#: z2jh's own Role of the hub (templates/hub/rbac.yaml). What our hook needs beside it is in the manifests.
 _RULES: Final = (
     {
         "apiGroups": [""],
         "resources": ["pods", "persistentvolumeclaims", "secrets", "services"],
         "verbs": ["get", "watch", "list", "create", "delete"],
     },
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["get", "watch", "list", "create"]},
-    {"apiGroups": ["hubquota.dev"], "resources": ["quotapolicies"], "verbs": ["get", "list", "watch"]},
-    {
-        "apiGroups": ["hubquota.dev"],
-        "resources": ["userquotas"],
-        "verbs": ["get", "list", "watch", "create", "patch"],
-    },
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["get", "watch", "list"]},
 )
 _CONFIG: Final = """
 import json, sys
@@ -165,7 +159,8 @@ class HubRunner:
             return 0
 
     def _service_account(self) -> Path:
-        """The hub's own, with z2jh's Role and ours, and nothing more."""
+        """The hub's own, with z2jh's Role and the manifests', and nothing more."""
+        give_rights(self.api, self.namespace)
         meta = {"name": "hub", "namespace": self.namespace}
         rbac = "rbac.authorization.k8s.io"
         objects = [

@@ -5,12 +5,16 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT, HubRunner
+from tests.testbed.manifests import MANIFESTS, operator_kubeconfig
 from tests.testbed.processes import Program
 
+_VALUES: Final = yaml.safe_load((MANIFESTS / "z2jh-values.yaml").read_text())["hub"]
 #: The hook as an admin sets it up, in the hub's configuration.
-HOOK: Final = "from hubquota_hook import setup_hubquota\nsetup_hubquota(c)\n"
+HOOK: Final[str] = _VALUES["extraConfig"]["zz-hubquota"]
 
 
 class Stage:
@@ -25,7 +29,7 @@ class Stage:
             "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth
         )
         env = {
-            "KUBECONFIG": str(api.kubeconfig),
+            "KUBECONFIG": str(operator_kubeconfig(api, namespace)),
             "HUBQUOTA_HUB_NAMESPACES": json.dumps([namespace]),
             "HUBQUOTA_OPERATOR_NAMESPACE": namespace,
             "HUBQUOTA_DATABASE_URL": f"sqlite:///{folder}/ledger.db",

@@ -20,6 +20,9 @@ Json = dict[str, Any]
 OURS: Final = "/apis/hubquota.dev/v1alpha1"
 MERGE_PATCH: Final = "application/merge-patch+json"
 _OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_NO_CLUSTER: Final = (
+    "there is no cluster: name a kubeconfig in KUBECONFIG, or run in a pod with automountServiceAccountToken: true"
+)
 #: Objects in one page of a listing: few enough that a page never holds up the loop.
 PAGE: Final = 500
 #: A watch is given up after so many seconds without a line; bookmarks come about once a minute.
@@ -117,15 +120,30 @@ class Api:
 async def connected(seconds: float) -> AsyncIterator[Api]:
     """The API server of the kubeconfig (KUBECONFIG or ~/.kube/config), or the one that this pod runs on.
 
-    ``seconds``: how long a call may take. Raises kubernetes' ConfigException where there is neither.
+    ``seconds``: how long a call may take. Raises ApiError where there is neither.
     """
-    settings = client.Configuration()
-    if in_cluster():
-        config.load_incluster_config(client_configuration=settings)
-    else:
-        await config.load_kube_config(config_file=kubeconfig(), client_configuration=settings)
+    settings = of_the_pod() if in_cluster() else await _of_the_kubeconfig()
     async with client.ApiClient(settings) as transport:
         yield Api(transport, seconds)
+
+
+def of_the_pod() -> client.Configuration:
+    """Address and credentials that the cluster gives a pod with a service account. Raises ApiError."""
+    settings = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException as fault:
+        raise ApiError(0, f"this pod's service account cannot be used: {fault}") from fault
+    return settings
+
+
+async def _of_the_kubeconfig() -> client.Configuration:
+    settings = client.Configuration()
+    try:
+        await config.load_kube_config(config_file=kubeconfig(), client_configuration=settings)
+    except (config.ConfigException, OSError) as fault:
+        raise ApiError(0, f"{_NO_CLUSTER}: {fault}") from fault
+    return settings
 
 
 def kubeconfig() -> str | None:
@@ -139,7 +157,7 @@ def in_cluster() -> bool:
 
 
 def own_namespace() -> str:
-    """The namespace of this pod, or of the kubeconfig's context."""
+    """The namespace of this pod, or of the kubeconfig's context. To be asked when ``connected``."""
     if in_cluster():
         return _OWN_NAMESPACE.read_text().strip()
     _, active = config.list_kube_config_contexts(config_file=kubeconfig())

@@ -9,7 +9,7 @@ from typing import Final
 
 import kopf
 
-from hubquota.cluster.api import in_cluster
+from hubquota.cluster.api import in_cluster, of_the_pod
 from hubquota.cluster.hub import Hub
 from hubquota.cluster.observing import Sight
 
@@ -22,7 +22,7 @@ def registry(hubs: Mapping[str, Hub]) -> kopf.OperatorRegistry:
     made = kopf.OperatorRegistry()
 
     # As our own client finds its way: a kubeconfig that was named, else the pod's service account.
-    login = kopf.login_with_service_account if in_cluster() else kopf.login_with_kubeconfig
+    login = _login_of_the_pod if in_cluster() else kopf.login_with_kubeconfig
     kopf.on.login(registry=made)(login)
 
     @kopf.on.event("v1", "pods", registry=made)
@@ -51,6 +51,13 @@ def settings(request_timeout: float) -> kopf.OperatorSettings:
     made.networking.error_backoffs = _Endless(1.0)
     made.queueing.worker_limit = 100
     return made
+
+
+def _login_of_the_pod(**_: object) -> kopf.ConnectionInfo:
+    """The address that the cluster gives its pods: kopf's own would ask the cluster's DNS, which not every pod has."""
+    told = of_the_pod()
+    _, _, token = told.api_key["BearerToken"].partition(" ")
+    return kopf.ConnectionInfo(server=told.host, ca_path=told.ssl_ca_cert, token=token)
 
 
 class _Endless(tuple[float, ...]):

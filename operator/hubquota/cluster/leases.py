@@ -6,12 +6,15 @@ on when the API server refuses a connection.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from hubquota.cluster.api import Api, ApiError, Json
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT: Final = "hubquota-heartbeat"
 WRITER: Final = "hubquota-writer"
@@ -51,6 +54,7 @@ class WriterLease:
         self._clock = clock or Clock()
         self._seen: tuple[str, float] | None = None
         self._holds = False
+        self._said = ""
 
     async def hold(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, do ``work`` while it is held, and give it back.
@@ -94,7 +98,10 @@ class WriterLease:
             if not self._free(lease):
                 return False
             await self._api.replace(f"{self._path}/{WRITER}", self._mine(lease))
-        except ApiError:
+        except ApiError as error:
+            if error.status != _CONFLICT and str(error) != self._said:
+                self._said = str(error)
+                logger.warning("the writer's Lease cannot be had, tried again and again: %s", error)
             return False
         return True
 

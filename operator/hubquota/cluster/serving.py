@@ -63,7 +63,7 @@ async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str) ->
         jobs += _jobs(api, hub, versions[hub.namespace], settings)
         jobs.append(partial(_heartbeat, api, hub, settings, identity, watching))
     tasks = [asyncio.ensure_future(job()) for job in jobs]
-    tasks.append(asyncio.ensure_future(_kopf(hubs, settings, stop, watching)))
+    tasks.append(asyncio.ensure_future(_kopf(hubs, settings, identity, stop, watching)))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await _judge(tasks, stop)
@@ -90,7 +90,9 @@ async def _judge(tasks: Sequence["asyncio.Future[None]"], stop: asyncio.Event) -
         raise Ended("a part has ended by itself: are the CRDs and the operator's Role in place?")
 
 
-async def _kopf(hubs: dict[str, Hub], settings: Settings, stop: asyncio.Event, ready: asyncio.Event) -> None:
+async def _kopf(
+    hubs: dict[str, Hub], settings: Settings, identity: str, stop: asyncio.Event, ready: asyncio.Event
+) -> None:
     answering = asyncio.ensure_future(_answer_signals(ready, stop))
     try:
         await kopf.operator(
@@ -98,6 +100,8 @@ async def _kopf(hubs: dict[str, Hub], settings: Settings, stop: asyncio.Event, r
             settings=handlers.settings(settings.request_timeout),
             namespaces=list(hubs),
             standalone=True,
+            # Its own would need a name for our user id, which a pod's has not.
+            identity=identity,  # type: ignore[arg-type]
             stop_flag=stop,
             ready_flag=ready,
         )

@@ -1,0 +1,60 @@
+"""What an admin applies, as kubectl renders it: accounts and Roles here are those of the manifests, and no others."""
+
+import json
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.testbed.binaries import Binaries
+from tests.testbed.control_plane import ControlPlane
+
+MANIFESTS: Final = Path(__file__).parents[2] / "manifests"
+#: The operator's service account.
+OPERATOR: Final = "hubquota-operator"
+_RIGHTS: Final = ("ServiceAccount", "Role", "RoleBinding")
+#: Where the base puts everything.
+_NAMESPACE: Final = "namespace: jupyterhub\n"
+
+Json = dict[str, Any]
+
+
+def rendered(binaries: Binaries, folder: str = "base", namespace: str = "jupyterhub") -> list[Json]:
+    """All objects of a folder of manifests, those of the base's namespace moved to another one.
+
+    Raises RuntimeError with kubectl's words.
+    """
+    return list(yaml.safe_load_all(_text(binaries, folder).replace(_NAMESPACE, f"namespace: {namespace}\n")))
+
+
+def give_rights(api: ControlPlane, namespace: str) -> None:
+    """Make the base's accounts and Roles, for a hub and its operator in one namespace. Raises RuntimeError."""
+    rights = [body for body in rendered(api.binaries, namespace=namespace) if body["kind"] in _RIGHTS]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": rights})
+    done = api.kubectl("apply", "-f", "-", stdin=listed)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
+def apply_cluster(api: ControlPlane) -> None:
+    """Make what is there once in a cluster: the policy admins' role, the policy on pods. Raises RuntimeError."""
+    done = api.kubectl("apply", "--server-side", "-k", str(MANIFESTS / "cluster"))
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
+def operator_kubeconfig(api: ControlPlane, namespace: str) -> Path:
+    """A kubeconfig of the operator's service account, with its Roles and nothing more. Raises RuntimeError."""
+    give_rights(api, namespace)
+    return api.kubeconfig_for(namespace, OPERATOR)
+
+
+@cache
+def _text(binaries: Binaries, folder: str) -> str:
+    command = [str(binaries["kubectl"]), "kustomize", str(MANIFESTS / folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout
