@@ -45,7 +45,13 @@ _HEARTBEAT = "hubquota-heartbeat"
 _IN_FLIGHT = 8
 _SHARED_SECONDS = 1.0
 _POLL_SECONDS = 0.1
+_AT_CAP = "hubquota.dev/at-cap"
 _MOST_GROUPS = 256
+_LONGEST_NAME = 255
+#: All annotations of a pod may take 256 KiB together; as many bytes of JSON as the groups may take of it.
+_GROUP_BYTES = 160 * 1024
+#: Names of groups looked at before the hub's loop has its turn again.
+_AT_A_TIME = 1000
 _RETRY_SPREAD = 61
 _OURS = "hubquota.dev/"
 _SIZES = {"MiB-hours": 2**20, "GiB-hours": 2**30, "TiB-hours": 2**40}
@@ -340,6 +346,8 @@ class Shared:
     policies: Mapping[str, Json]
     heartbeat: "datetime | None"
     now: datetime
+    at_cap: str = ""
+    """As many UserQuotas as the hub may have are there: this many. Empty: there are fewer."""
 
 
 @dataclass
@@ -349,6 +357,8 @@ class Reader:
     namespace: str
     timeout: float
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_FLIGHT))
+    named_groups: frozenset[str] = frozenset()
+    """Groups that policies named when they were last read."""
     _shared: "asyncio.Task[Shared] | None" = None
     _shared_at: float = 0.0
 
@@ -389,8 +399,11 @@ class Reader:
             self._call("GET", path, query=[("resourceVersion", "0")]), self._call("GET", lease)
         )
         policies = {item["metadata"]["name"]: item for item in _checked(code, listed, path)["items"]}
-        at = None if found == 404 else instant(_checked(found, beat, lease)["spec"]["renewTime"])
-        return Shared(policies, at, date)
+        self.named_groups = frozenset(name for policy in policies.values() for name in _groups_of(policy))
+        if found == 404:
+            return Shared(policies, None, date)
+        at_cap = (_checked(found, beat, lease)["metadata"].get("annotations") or {}).get(_AT_CAP, "")
+        return Shared(policies, instant(beat["spec"]["renewTime"]), date, at_cap)
 
     async def _call(
         self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: "Json | None" = None
@@ -461,13 +474,21 @@ class Gate:
                 await result
         try:
             launch = await self._launch(spawner)
-            groups = sorted(group.name for group in spawner.user.groups)[:_MOST_GROUPS]
+            groups = await names_of(spawner.user.groups)
             chosen = self._chosen_group(spawner)
             if chosen and chosen not in groups:
                 text = f"You are not a member of the group {chosen!r}: choose one of your own groups."
                 _refuse(spawner, text, html.escape(text), "compute-quota-exceeded")
             answer = await self._answer(spawner, launch, groups)
-            _annotate(spawner, _annotations(launch, groups, chosen, self._options.primehub_annotation, spawner))
+            kept = await self._kept(groups)
+            if len(kept) < len(groups):
+                spawner.log.warning(
+                    "hubquota: user=%r is in %d groups, %d are left out; those that policies name are kept first",
+                    launch.user,
+                    len(groups),
+                    len(groups) - len(kept),
+                )
+            _annotate(spawner, _annotations(launch, kept, chosen, self._options.primehub_annotation, spawner))
             if answer is not None and answer.verdict.refusing:
                 self._refuse_by(spawner, launch, answer)
             if answer is not None and answer.first:
@@ -516,6 +537,10 @@ class Gate:
             return str(option(spawner) or "")
         return str((spawner.user_options or {}).get(option) or "") if option else ""
 
+    async def _kept(self, groups: Sequence[str]) -> list[str]:
+        """The names of the groups that are told, by what is known of the policies now."""
+        return await kept_groups(groups, self._reader.named_groups if self._reader else frozenset())
+
     async def _answer(self, spawner: Any, launch: Launch, groups: Sequence[str]) -> "Answer | None":
         """The operator's word; None: there is none, and the launch goes on."""
         try:
@@ -534,9 +559,18 @@ class Gate:
         )
         if shared.heartbeat is None or (shared.now - shared.heartbeat).total_seconds() > self._options.max_staleness:
             raise Unanswered("the operator's heartbeat is too old or missing: see whether hubquota's operator runs")
-        told = (known or {}).get("spec", {})
-        if known is None or sorted(told.get("groups", ())) != list(groups):
-            known = await self._declared(reader, launch, groups, known, shared)
+        _own(known, launch)
+        if known is None and shared.at_cap:
+            raise Unanswered(
+                f"the hub is at its cap of {shared.at_cap} UserQuotas, so this user gets none: delete the UserQuotas "
+                "of users who are gone, or raise the operator's max_user_quotas"
+            )
+        kept = await self._kept(groups)
+        # One that is ignored may be mended by writing its spec anew.
+        if known is None or _is_ignored(known) or sorted(known["spec"].get("groups", ())) != kept:
+            known = await self._declared(reader, launch, kept, known, shared)
+        if _is_ignored(known):
+            raise Unanswered(f"UserQuota {known['metadata']['name']} is {known['status'].get('summary', 'ignored')}")
         return _answer(known, shared, launch)
 
     async def _declared(
@@ -555,7 +589,7 @@ class Gate:
             await asyncio.sleep(_POLL_SECONDS)
         if known is None:
             raise Unanswered(
-                f"the operator has not answered for {launch.user} in {self._options.first_launch_timeout} s"
+                f"the operator has not answered for {launch.user!r} in {self._options.first_launch_timeout} s"
             )
         return known
 
@@ -602,8 +636,68 @@ def _ceiling(amount: object, times: int = 1) -> int:
     return int((Decimal(str(amount)) * times).to_integral_value(ROUND_CEILING))
 
 
+async def names_of(groups: Iterable[Any]) -> list[str]:
+    """The names of a user's groups. The hub's loop has its turn in between, however many there are."""
+    names: list[str] = []
+    for group in list(groups):
+        names.append(group.name)
+        if len(names) % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
+    return names
+
+
+async def kept_groups(names: Iterable[str], named: "frozenset[str]") -> list[str]:
+    """The groups of a user that are told, in order: at most 256, those that policies name (``named``) first.
+
+    A name that no policy can hold is none of them. The hub's loop has its turn in between, however many there are.
+    """
+    first: list[str] = []
+    rest: list[str] = []
+    for number, name in enumerate(names, 1):
+        if 0 < len(name) <= _LONGEST_NAME and "\0" not in name:
+            (first if name in named else rest).append(name)
+        if number % _AT_A_TIME == 0:
+            first, rest = sorted(first)[:_MOST_GROUPS], sorted(rest)[:_MOST_GROUPS]
+            await asyncio.sleep(0)
+    kept: list[str] = []
+    left = _GROUP_BYTES
+    for name in (sorted(first) + sorted(rest))[:_MOST_GROUPS]:
+        left -= len(json.dumps(name, ensure_ascii=False).encode()) + 2
+        if left < 0:
+            break
+        kept.append(name)
+    return sorted(kept)
+
+
+def _groups_of(policy: Json) -> Sequence[str]:
+    """The groups that a policy names; none where it is not what a policy should be."""
+    scope = (policy.get("spec") or {}).get("scope")
+    groups = scope.get("groups") if isinstance(scope, dict) else None
+    return [name for name in groups if isinstance(name, str)] if isinstance(groups, list) else []
+
+
+def _own(known: "Json | None", launch: Launch) -> None:
+    """Raise Unanswered where the UserQuota under the user's name is somebody else's."""
+    if known is not None and known["spec"].get("user") != launch.user:
+        name = known["metadata"]["name"]
+        raise Unanswered(f"UserQuota {name} is not of {launch.user!r}, though its name says so: delete it")
+
+
+def _is_ignored(known: Json) -> bool:
+    return bool((known.get("status") or {}).get("decision") == "Ignored")
+
+
+def _is_applied(policy: Json) -> bool:
+    """Whether the operator applies the policy, or has not said yet. It says so of the generation that it has seen."""
+    status = policy.get("status") or {}
+    ready = [c for c in status.get("conditions", ()) if c.get("type") == "Ready" and c.get("status") == "False"]
+    return not ready or status.get("observedGeneration") != policy["metadata"].get("generation")
+
+
 def _matters(policy: Json, user: str, groups: Sequence[str]) -> bool:
     """Whether a policy could refuse a user who has used nothing: a pool, storage, or a limit of 0."""
+    if not _is_applied(policy):
+        return False  # one too many, of a later version, or broken
     spec = policy.get("spec", {})
     scope, limit = spec.get("scope", {}), spec.get("limit", {})
     named = user in scope.get("users", ()) or not set(groups).isdisjoint(scope.get("groups", ()))

@@ -4,11 +4,12 @@ Every secret can be given as a file (``*_file``), so that it stands neither in a
 """
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, IPvAnyAddress, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -49,6 +50,12 @@ class Settings(BaseSettings):
     """Seconds between attempts to get or renew the writer's Lease. Less than ``writer_renew_deadline``."""
     max_user_quotas: int = Field(default=50_000, ge=1, le=200_000)
     """UserQuotas a hub may have; at the cap no more are made, so that open sign-up cannot fill etcd."""
+    user_quota_retention: float = Field(default=2_592_000, ge=1, le=315_360_000)
+    """Seconds after which the UserQuota of a user unseen and without usage in any window is deleted: 30 days."""
+    metrics_port: int = Field(default=0, ge=0, le=65_535)
+    """Port of ``GET /metrics`` for Prometheus. 0: none."""
+    metrics_address: IPvAnyAddress = IPv4Address("127.0.0.1")
+    """Address that ``metrics_port`` listens on; 0.0.0.0 or :: for every one, as a scraper in a cluster needs."""
     log_format: Literal["text", "json"] = "text"
     """How a line of the log is written."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

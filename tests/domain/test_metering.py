@@ -131,9 +131,11 @@ def test_a_pod_s_allocation_may_change_in_the_middle_of_its_life() -> None:
 
 def test_what_no_window_reaches_is_let_go() -> None:
     meter = Meter(0)
-    meter.take([pod("1", "a", 0, HOUR), pod("2", "b", 0)])
-    meter.forget(2 * HOUR)
-    assert meter.users() == {"b"}
+    meter.take([pod("1", "a", 0, HOUR), pod("2", "b", 0), pod("3", "c", 0, 3 * HOUR)])
+    meter.seal(5 * HOUR, lambda _: False)
+    meter.forget(2 * HOUR, meter.owners())
+    assert meter.users() == {"b", "c"}
+    assert meter.open_count == 1
 
 
 def test_a_pod_that_comes_back_from_the_past_has_its_user_read_anew() -> None:

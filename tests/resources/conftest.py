@@ -4,7 +4,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,19 +19,37 @@ Judge = Callable[[dict[str, Any]], str]
 @pytest.fixture(scope="session")
 def judge(api: ControlPlane) -> Judge:
     """POST with dryRun=All and fieldValidation=Strict."""
-    token = yaml.safe_load(api.kubeconfig.read_text())["users"][0]["user"]["token"]
-    context = ssl._create_unverified_context()
 
     def ask(body: dict[str, Any]) -> str:
         plural = {"QuotaPolicy": "quotapolicies", "UserQuota": "userquotas"}[body["kind"]]
-        path = f"/apis/hubquota.dev/v1alpha1/namespaces/default/{plural}?dryRun=All&fieldValidation=Strict"
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(api.url + path, json.dumps(body).encode(), headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30, context=context):
-                return ""
-        except urllib.error.HTTPError as error:
-            with error:
-                return str(json.loads(error.read())["message"])
+        return _asked(api, "POST", f"/apis/hubquota.dev/v1alpha1/namespaces/default/{plural}", body)
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def judge_status(api: ControlPlane) -> Iterator[Judge]:
+    """PUT of a status onto a UserQuota that is there, with dryRun=All and fieldValidation=Strict."""
+    body = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota", "metadata": {"name": "judged"}}
+    made = api.kubectl("create", "-o", "json", "-f", "-", stdin=json.dumps(body | {"spec": {"user": "judged"}}))
+    there = json.loads(made.stdout)
+
+    def ask(status: dict[str, Any]) -> str:
+        path = "/apis/hubquota.dev/v1alpha1/namespaces/default/userquotas/judged/status"
+        return _asked(api, "PUT", path, there | {"status": status})
+
+    yield ask
+    api.kubectl("delete", "userquota", "judged")
+
+
+def _asked(api: ControlPlane, method: str, path: str, body: dict[str, Any]) -> str:
+    token = yaml.safe_load(api.kubeconfig.read_text())["users"][0]["user"]["token"]
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    url = f"{api.url}{path}?dryRun=All&fieldValidation=Strict"
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30, context=ssl._create_unverified_context()):
+            return ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return str(json.loads(error.read())["message"])

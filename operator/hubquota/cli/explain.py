@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hubquota.cli.asking import Instant, config_option, hub_of, hub_option, ledger_of, now, output_option, settings_of
-from hubquota.cli.tables import printable, table
+from hubquota.cli.tables import table
 from hubquota.domain.explaining import Counted, Explanation, QuotaExplained
 from hubquota.domain.explaining import explain as explained
 from hubquota.domain.metering import Meter
@@ -19,6 +19,7 @@ from hubquota.domain.units import decimal, for_people
 from hubquota.domain.windows import DAY
 from hubquota.resources.policy import PolicySpec, to_policy
 from hubquota.resources.status import granted, over, quota_json, user_status
+from hubquota.resources.wording import printable
 
 if TYPE_CHECKING:
     from hubquota.ledger import Ledger

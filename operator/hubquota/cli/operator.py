@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from hubquota.resources.wording import printable
 from hubquota.settings import Settings, SettingsError, load
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -35,7 +36,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text; what cannot be printed is shown as its code."""
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().format(record))
+        return printable(super().format(record))
 
 
 @click.command()

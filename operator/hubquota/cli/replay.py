@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hubquota.cli.asking import Instant, now, output_option
-from hubquota.cli.tables import printable, table
+from hubquota.cli.tables import table
 from hubquota.domain.pods import rfc3339
 from hubquota.domain.policy import Enforcement, Policy
 from hubquota.domain.replaying import Replay, Replayed
@@ -18,6 +18,7 @@ from hubquota.domain.standing import QuotaState
 from hubquota.domain.units import for_people
 from hubquota.files import pod_history, policy_files
 from hubquota.resources.status import granted, over, quota_json, user_status, who
+from hubquota.resources.wording import printable
 
 #: Denied launches that a table lists; JSON has them all.
 _LISTED = 20

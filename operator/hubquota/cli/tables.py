@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-
-def printable(text: str) -> str:
-    """A text in which what cannot be printed (escape sequences, line ends, marks of direction) is shown as its code."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+from hubquota.resources.wording import printable
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:

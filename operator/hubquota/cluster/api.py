@@ -60,6 +60,12 @@ class Api:
         """Merge a change into an object. Raises ApiError; 404 where it is gone."""
         return await self._call("PATCH", path, {}, body, MERGE_PATCH)
 
+    async def delete(self, path: str, preconditions: Json) -> None:
+        """Delete an object if it still is as ``preconditions`` say. Raises ApiError; 409 where it is not, 404 gone."""
+        await self._call(
+            "DELETE", path, {}, {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+        )
+
     async def listing(self, path: str, **query: str) -> AsyncIterator[Json]:
         """All objects of a kind, page by page. Raises ApiError."""
         token = ""

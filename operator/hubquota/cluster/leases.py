@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT: Final = "hubquota-heartbeat"
 WRITER: Final = "hubquota-writer"
+#: On the heartbeat while a hub has as many UserQuotas as it may have: how many that is.
+AT_CAP: Final = "hubquota.dev/at-cap"
 _CONFLICT: Final = 409
 _MISSING: Final = 404
 
@@ -148,17 +150,21 @@ class WriterLease:
                 await self._api.replace(f"{self._path}/{WRITER}", lease)
 
 
-async def beat(api: Api, namespace: str, identity: str, now: datetime) -> None:
-    """Renew a hub's heartbeat. Raises ApiError."""
+async def beat(api: Api, namespace: str, identity: str, now: datetime, at_cap: int | None = None) -> None:
+    """Renew a hub's heartbeat. ``at_cap``: as many UserQuotas as there may be are there, so that hooks make no more.
+
+    Raises ApiError.
+    """
+    told = {AT_CAP: None if at_cap is None else str(at_cap)}
     spec = {"holderIdentity": identity, "renewTime": micro_time(now)}
     body: Json = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": HEARTBEAT},
+        "metadata": {"name": HEARTBEAT, "annotations": {k: v for k, v in told.items() if v is not None}},
         "spec": spec,
     }
     try:
-        await api.patch(f"{leases_path(namespace)}/{HEARTBEAT}", {"spec": spec})
+        await api.patch(f"{leases_path(namespace)}/{HEARTBEAT}", {"metadata": {"annotations": told}, "spec": spec})
     except ApiError as error:
         if error.status != _MISSING:
             raise

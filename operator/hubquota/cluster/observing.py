@@ -1,7 +1,7 @@
 """From a pod as the API server tells it to what the ledger keeps: whose it is, what it holds, whether it has ended."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,26 @@ _DEFAULT_SERVER: Final = ""
 
 class PoisonPod(Exception):
     """A pod that cannot be metered; the message says why. Its neighbours go on."""
+
+
+class Poison:
+    """The pods that cannot be metered, each with what is wrong with it: news is told once, not at every sight."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, set[str]] = {}
+
+    def is_news(self, uid: str, why: str) -> bool:
+        """Whether nobody was told yet that this pod has this fault."""
+        whys = self._known.setdefault(uid, set())
+        if why in whys:
+            return False
+        whys.add(why)
+        return True
+
+    def keep(self, present: Collection[str]) -> None:
+        """Forget the pods that are gone; ``present``: the uids of those that are there."""
+        for uid in self._known.keys() - set(present):
+            del self._known[uid]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The operator as a whole: one writer at a time, its hubs, kopf, heartbeats."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -19,22 +20,42 @@ from hubquota.cluster.api import OURS, Api, ApiError, connected, own_namespace
 from hubquota.cluster.hub import Hub
 from hubquota.cluster.leases import Terms, WriterLease, beat
 from hubquota.ledger import Ledger
+from hubquota.metrics import Metrics, served
 from hubquota.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+#: Gives microseconds since 1970.
+Clock = Callable[[], int]
 
 #: Listings of pods that may fail in a row before the heartbeat stops: the chain is no longer sound.
 _MISSED: Final = 3
 #: Seconds by which a status may be late before the heartbeat stops.
 _LATE: Final = 60.0
+#: Seconds between two looks for expired UserQuotas.
+_HOURLY: Final = 3600.0
 
 
 class Ended(Exception):
     """The operator cannot go on and should be started again; the message says why."""
 
 
-async def run(settings: Settings) -> None:
-    """Serve until told to stop. Raises Ended, LeaseLost, ApiError or SQLAlchemyError where it cannot go on."""
+def microseconds() -> int:
+    """Now, in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+async def run(settings: Settings, clock: Clock = microseconds) -> None:
+    """Serve until told to stop. ``clock`` gives microseconds since 1970.
+
+    Raises Ended, LeaseLost, ApiError or SQLAlchemyError where it cannot go on.
+    """
+    metrics = Metrics()
+    with served(metrics, str(settings.metrics_address), settings.metrics_port):
+        await _run(settings, metrics, clock)
+
+
+async def _run(settings: Settings, metrics: Metrics, clock: Clock) -> None:
     async with (
         connected(settings.request_timeout) as api,
         await Ledger.open(settings.database(), settings.cluster) as ledger,
@@ -44,15 +65,17 @@ async def run(settings: Settings) -> None:
         identity = f"{socket.gethostname()}-{os.getpid()}"
         logger.info("identity=%s waits for the writer's Lease in namespace=%s", identity, namespace)
         lease = WriterLease(api, namespace, identity, terms)
-        await lease.hold(lambda: _serve(api, ledger, settings, identity))
+        namespaces = settings.hub_namespaces or (own_namespace(),)
+
+        def hubs() -> dict[str, Hub]:
+            most = settings.max_user_quotas
+            return {n: Hub(api, ledger, n, settings.cluster, clock, most, metrics.of(n)) for n in namespaces}
+
+        await lease.hold(lambda: _serve(api, settings, identity, hubs()))
 
 
-async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str) -> None:
-    namespaces = settings.hub_namespaces or (own_namespace(),)
-    await _known(api, namespaces[0])
-    hubs = {
-        name: Hub(api, ledger, name, settings.cluster, microseconds, settings.max_user_quotas) for name in namespaces
-    }
+async def _serve(api: Api, settings: Settings, identity: str, hubs: dict[str, Hub]) -> None:
+    await _known(api, next(iter(hubs)))
     versions: dict[str, str] = {}
     for hub in hubs.values():
         await hub.start()
@@ -78,6 +101,7 @@ def _jobs(api: Api, hub: Hub, version: str, settings: Settings) -> list[Callable
         hub.scheduler.run,
         partial(user_quotas.follow, api, hub, version),
         partial(_resync, hub, settings.resync_interval),
+        partial(_expire, hub, settings.user_quota_retention),
     ]
 
 
@@ -148,6 +172,16 @@ async def _resync(hub: Hub, seconds: float) -> None:
             logger.warning("hub=%s pods are not listed, again in %s s: %s", hub.namespace, seconds, error)
 
 
+async def _expire(hub: Hub, retention: float) -> None:
+    """At the start, and every hour, or as often as the retention (seconds) where that is shorter."""
+    while True:
+        try:
+            await hub.expire(int(retention * 1_000_000))
+        except ApiError as error:
+            logger.warning("hub=%s expired UserQuotas are not deleted: %s", hub.namespace, error)
+        await asyncio.sleep(min(_HOURLY, retention))
+
+
 async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watching: asyncio.Event) -> None:
     """Beat as long as the chain is sound: pods compared with the ledger not long ago, statuses written.
 
@@ -159,15 +193,16 @@ async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watc
         await asyncio.sleep(0.1)
     logger.info("hub=%s is served", hub.namespace)
     while True:
-        age = (microseconds() - (hub.synced_at or 0)) / 1_000_000
+        hub.room.turned.clear()
+        age = (hub.now() - (hub.synced_at or 0)) / 1_000_000
         if age < _MISSED * settings.resync_interval and hub.scheduler.lag() < _LATE:
             try:
-                await beat(api, hub.namespace, identity, datetime.now(UTC))
+                await beat(api, hub.namespace, identity, datetime.now(UTC), hub.room.at_cap)
+                hub.metrics.heartbeat.set(microseconds() / 1_000_000)
             except ApiError as error:
                 logger.warning("hub=%s heartbeat is not written: %s", hub.namespace, error)
-        await asyncio.sleep(settings.heartbeat_interval)
-
-
-def microseconds() -> int:
-    """Now, in microseconds since 1970."""
-    return time.time_ns() // 1000
+        with contextlib.suppress(TimeoutError):
+            # That the cap of UserQuotas is reached does not wait for the next beat. (wait_for would make a task, and
+            # kopf ends all tasks that were made after its start.)
+            async with asyncio.timeout(settings.heartbeat_interval):
+                await hub.room.turned.wait()

@@ -107,14 +107,19 @@ class Course:
                     for span in self._spans(piece, start, end):
                         yield from self._search(span, step.limit)
 
-    def first_drift(self, by: int) -> int | None:
-        """The first instant at which usage differs by ``by`` from what it is now; None: not in the forecast."""
-        used, end = self.used, self._pieces[-1].end
+    def first_drift(self, by: int, told: int | None = None) -> int | None:
+        """The first instant at which usage differs by ``by`` from ``told``; None: not in the forecast.
+
+        ``told`` None: from what it is now.
+        """
+        used, end = self.used if told is None else told, self._pieces[-1].end
+        if abs(self.used - used) >= by:
+            return self._now
         up = next((start for start, _ in self.reached([Step(self._now, end, used + by)])), None)
         down = None
         if used >= by:
-            above = next(_joined(self.reached([Step(self._now, end, used - by + 1)])), (self._now, self._now + 1))
-            down = above[1] if above[1] < end or self._pieces[-1].closes else None
+            _, until = next(_joined(self.reached([Step(self._now, end, used - by + 1)])))
+            down = until if until < end or self._pieces[-1].closes else None
         return min((at for at in (up, down) if at is not None), default=None)
 
     def forecast(self, most: int = MOST_VERTICES) -> list[Vertex]:

@@ -77,6 +77,7 @@ class Meter:
         self._groups: dict[tuple[str, ...], int] = {}
         self._accounts: defaultdict[Owner, Account] = defaultdict(Account)
         self._pools: dict[Scope, Pool] = {}
+        self._open: set[str] = set()
 
     def take(self, pods: Iterable[PodRecord]) -> tuple[set[str], set[Owner]]:
         """Take in what the ledger says of pods.
@@ -92,7 +93,7 @@ class Meter:
             if before is None and pod.first_seen <= self.sealed_before:
                 doubtful.add(pod.user)
                 continue
-            account.live[pod.uid] = pod
+            self._keep(account, pod)
             account.pending.pop(pod.uid, None)
             if before is None or replace(before, last_seen=pod.last_seen) != pod:
                 self._charge(before, pod)
@@ -125,6 +126,7 @@ class Meter:
     def renew(self, user: Owner, pods: Iterable[PodRecord]) -> None:
         """Forget a user's pods and take in these instead: all that the ledger has."""
         account = self._accounts[user]
+        self._open -= account.live.keys()
         account.past, account.live = Past(), {}
         self.restore(pods)
         self._pools.clear()
@@ -136,15 +138,25 @@ class Meter:
             ended = [p for p in account.live.values() if p.end is not None and p.last_seen < before]
             for pod in [p for p in ended if not present(p.uid)]:
                 del account.live[pod.uid]
-                self._settle(account, pod)
+                self._put_away(account, pod)
 
-    def expect(self, user: str, uid: str, since: int) -> None:
-        """A pod of the user is on its way."""
-        self._accounts[user].pending.setdefault(uid, since)
+    def expect(self, user: str, uid: str, since: int) -> bool:
+        """A pod of the user is on its way; returns whether that is news."""
+        pending = self._accounts[user].pending
+        news = uid not in pending
+        pending.setdefault(uid, since)
+        return news
 
-    def drop(self, user: str, uid: str) -> None:
-        """A pod that was on its way is gone."""
-        self._accounts[user].pending.pop(uid, None)
+    def drop(self, user: str, uid: str) -> bool:
+        """A pod is on its way no more; returns whether it was."""
+        account = self._accounts.get(user)
+        return account is not None and account.pending.pop(uid, None) is not None
+
+    def take_over(self, earlier: "Meter") -> None:
+        """Take over what only memory knows: the pods on their way."""
+        for user, account in earlier._accounts.items():
+            if account.pending:
+                self._accounts[user].pending = dict(account.pending)
 
     def users(self) -> set[str]:
         """Everybody who held something, or is about to."""
@@ -156,18 +168,58 @@ class Meter:
         live = (pod for pod in account.live.values() if pod.end is None) if account else ()
         return sorted(live, key=lambda pod: (pod.scheduled, pod.uid))
 
-    def open_uids(self) -> set[str]:
-        """The uids of all pods that hold something now."""
-        return {uid for account in self._accounts.values() for uid, pod in account.live.items() if pod.end is None}
+    @property
+    def open_count(self) -> int:
+        """How many pods hold something now."""
+        return len(self._open)
 
-    def forget(self, before: int) -> None:
-        """Let go of pods that ended before an instant that no window reaches."""
-        for user, account in list(self._accounts.items()):
+    def is_open(self, user: Owner, uid: str) -> bool:
+        """Whether this pod of the user holds something now, as far as was told."""
+        account = self._accounts.get(user)
+        pod = account.live.get(uid) if account else None
+        return pod is not None and pod.end is None
+
+    def last_held(self, user: str, now: int) -> int | None:
+        """The last instant at which a pod of the user held something: ``now`` while one does or is on its way.
+
+        None: none did that is known.
+        """
+        account = self._accounts.get(user)
+        if account is None:
+            return None
+        if account.pending:
+            return now
+        ends = [now if pod.finished is None else pod.finished for pod in account.live.values()]
+        return max([*ends, *account.past.ends], default=None)
+
+    def held_since(self, user: str, at: int) -> frozenset[str]:
+        """The resources of which the user's pods held some after ``at``."""
+        account = self._accounts.get(user) or Account()
+        past = {shape for shape, end in zip(account.past.shapes, account.past.ends, strict=True) if end > at}
+        live = {s.resource for p in account.live.values() if p.finished is None or p.finished > at for s in p.segments}
+        return frozenset(live.union(*(self._shapes.allocation(shape) for shape in past)))
+
+    def groups(self) -> set[str]:
+        """Every group that a pod was charged to."""
+        live = {g for account in self._accounts.values() for pod in account.live.values() for g in pod.groups}
+        return live.union(*self._groups)
+
+    def owners(self) -> list[Owner]:
+        """All of whom something is known, None too."""
+        return list(self._accounts)
+
+    def forget(self, before: int, owners: Iterable[Owner]) -> None:
+        """Let go of these owners' pods that ended before an instant that no window reaches.
+
+        Pools that were asked for keep them: what no window reaches changes no number.
+        """
+        for user in owners:
+            account = self._accounts.get(user)
+            if account is None:
+                continue
             account.past = account.past.since(before)
-            account.live = {u: p for u, p in account.live.items() if p.finished is None or p.finished > before}
             if account.empty:
                 del self._accounts[user]
-        self._pools.clear()
 
     def standing(
         self,
@@ -176,12 +228,13 @@ class Meter:
         groups: frozenset[str],
         now: int,
         storage: Level | None = None,
+        told: Mapping[str, str] | None = None,
     ) -> Standing:
-        """Where a user stands."""
+        """Where a user stands. ``told``: what was last said to be used, by quota, in its unit."""
         account = self._accounts.get(user) or Account()
         at_once = sum(p.end is None and p.server is not None for p in account.live.values()) + len(account.pending)
         holdings = Holdings(self._timelines(account), self.covered_since, at_once, storage)
-        return standing(policies, user, groups, holdings, now)
+        return standing(policies, user, groups, holdings, now, told)
 
     def may_refuse(self, policies: Sequence[Policy], user: str, groups: frozenset[str], now: int) -> bool:
         """Whether a quota or pool of a user is exhausted at ``now``, or is counted at once; cheaper than a standing."""
@@ -233,10 +286,20 @@ class Meter:
 
     def _settle(self, account: Account, pod: PodRecord) -> None:
         if pod.end is None or pod.last_seen >= self.sealed_before:
-            account.live[pod.uid] = pod
+            self._keep(account, pod)
         else:
-            for stretch in self._shapes.stretches(pod):
-                account.past.add(stretch, self._charge_of(pod.charged_groups))
+            self._put_away(account, pod)
+
+    def _keep(self, account: Account, pod: PodRecord) -> None:
+        account.live[pod.uid] = pod
+        if pod.end is None:
+            self._open.add(pod.uid)
+        else:
+            self._open.discard(pod.uid)
+
+    def _put_away(self, account: Account, pod: PodRecord) -> None:
+        for stretch in self._shapes.stretches(pod):
+            account.past.add(stretch, self._charge_of(pod.charged_groups))
 
     def _charge_of(self, groups: tuple[str, ...]) -> int:
         return self._groups.setdefault(groups, len(self._groups))

@@ -30,6 +30,10 @@ class Shapes:
                 amounts.append(measure.amount(allocation))
         return place
 
+    def allocation(self, place: int) -> Mapping[str, int]:
+        """The allocation of an index."""
+        return self._allocations[place]
+
     def amounts(self, measure: Measure) -> list[int]:
         """What each allocation counts for, by index; the list grows as allocations are added."""
         if measure not in self._amounts:

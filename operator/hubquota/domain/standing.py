@@ -1,7 +1,8 @@
 """Where one user, or one pool, stands: what is used, and the stretches ahead in which a launch is refused."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from hubquota.domain.allowance import Adjustment, Allowance, Hold
@@ -10,6 +11,7 @@ from hubquota.domain.measure import SERVERS, Measure
 from hubquota.domain.policy import Enforcement, Policy
 from hubquota.domain.quotas import Quota, combined, covering, per_user, pools
 from hubquota.domain.timeline import Timeline
+from hubquota.domain.units import to_base
 from hubquota.domain.windows import Fixed, Window
 
 #: A number is told anew when it has moved by a hundredth of the limit.
@@ -102,11 +104,18 @@ class Standing:
         return _first(self.turns, *(s.next_change(self.at) for s in self.quotas))
 
 
-def standing(policies: Sequence[Policy], user: str, groups: frozenset[str], held: Holdings, now: int) -> Standing:
-    """Where a user stands at ``now``."""
+def standing(
+    policies: Sequence[Policy],
+    user: str,
+    groups: frozenset[str],
+    held: Holdings,
+    now: int,
+    told: Mapping[str, str] | None = None,
+) -> Standing:
+    """Where a user stands at ``now``. ``told``: what was last said to be used, by quota, in its unit."""
     covers = covering(policies, user, groups, now)
     quotas = per_user(covers)
-    states = tuple(quota_state(q, held, now, user, groups) for q in quotas if q.limit is not None)
+    states = tuple(quota_state(q, held, now, user, groups, told or {}) for q in quotas if q.limit is not None)
     unlimited = tuple(q for q in quotas if q.limit is None)
     return Standing(now, states, tuple(p.name for p in pools(covers)), unlimited, _next_turn(policies, now))
 
@@ -119,7 +128,12 @@ def pool_state(policy: Policy, held: Holdings, now: int) -> QuotaState | None:
 
 
 def quota_state(
-    quota: Quota, held: Holdings, now: int, user: str = "", groups: frozenset[str] = frozenset()
+    quota: Quota,
+    held: Holdings,
+    now: int,
+    user: str = "",
+    groups: frozenset[str] = frozenset(),
+    told: Mapping[str, str] = MappingProxyType({}),
 ) -> QuotaState:
     """One quota over one history. Raises ValueError for a quota without a limit."""
     if quota.limit is None:
@@ -129,11 +143,19 @@ def quota_state(
     window = quota.first.window
     if window is None:
         return _counted(quota, allowance, held, now, through)
-    return _over_time(quota, window, allowance, held, now, through)
+    shown = told.get(quota.name)
+    last = None if shown is None else to_base(shown, quota.first.unit)
+    return _over_time(quota, window, allowance, held, now, through, last)
 
 
 def _over_time(
-    quota: Quota, window: Window, allowance: Allowance, held: Holdings, now: int, through: tuple[str, ...]
+    quota: Quota,
+    window: Window,
+    allowance: Allowance,
+    held: Holdings,
+    now: int,
+    through: tuple[str, ...],
+    told: int | None,
 ) -> QuotaState:
     timeline = held.timeline(quota.first.measure)
     pieces = window.pieces(now)
@@ -153,7 +175,7 @@ def _over_time(
         blocked=always or tuple(course.blocks(steps)),
         blocked_if_stopped=always or tuple(at_rest.blocks(steps)),
         forecast=tuple(course.forecast()),
-        drifts=_first(course.first_drift(max(1, limit // _DRIFT)), allowance.next_step(now)),
+        drifts=_first(course.first_drift(max(1, limit // _DRIFT), told), allowance.next_step(now)),
         groups=through,
     )
 

@@ -8,7 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from hubquota.domain.policy import Policy
-from hubquota.resources.policy import PolicySpec, faults, to_policy
+from hubquota.resources.policy import PolicySpec, to_policy
+from hubquota.resources.wording import faults
 
 _KIND: Final = "QuotaPolicy"
 

@@ -17,7 +17,6 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
-    ValidationError,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -242,11 +241,6 @@ class PolicySpec(Model):
             return self.limit.unit in _UNITS[self.resource]
         is_gpu = "gpu" in self.resource or self.resource.startswith("nvidia.com/")
         return self.limit.unit == "device-hours" or (self.limit.unit == "GPU-hours" and is_gpu)
-
-
-def faults(error: ValidationError) -> str:
-    """What is wrong with a spec, field by field, and what to write instead."""
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
 
 
 def to_policy(name: str, spec: PolicySpec) -> Policy:

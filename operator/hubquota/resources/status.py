@@ -10,6 +10,7 @@ from hubquota.domain.policy import Enforcement, Policy, Scope
 from hubquota.domain.standing import QuotaState, Standing
 from hubquota.domain.units import decimal, exactly, for_people, per_hour
 from hubquota.domain.windows import Calendar, Fixed, Rolling, Window
+from hubquota.resources.wording import printable
 
 Json = dict[str, Any]
 
@@ -143,6 +144,6 @@ def _stretches(blocks: Iterable[Block]) -> list[Json]:
 
 
 def _names(kind: str, names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMED])
+    shown = ", ".join(printable(name) for name in names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{kind}{'s' if len(names) > 1 else ''} {shown}{more}"

@@ -1,0 +1,40 @@
+"""Writes to the objects of one hub: statuses, and the UserQuotas of those who have none."""
+
+from typing import Final
+
+from hubquota.cluster.api import OURS, Api, ApiError, Json
+from hubquota.metrics import HubMetrics
+
+_MISSING: Final = 404
+_CONFLICT: Final = 409
+
+
+class Writer:
+    """Writes into one namespace."""
+
+    def __init__(self, api: Api, namespace: str, metrics: HubMetrics) -> None:
+        self._api, self._namespace, self._metrics = api, namespace, metrics
+
+    async def status(self, plural: str, name: str, told: Json) -> bool:
+        """Merge into a status; False: the object is not there. Raises ApiError."""
+        try:
+            await self._api.patch(f"{self.path(plural)}/{name}/status", {"status": told})
+        except ApiError as error:
+            if error.status != _MISSING:
+                raise
+            return False
+        self._metrics.written[plural].inc()
+        return True
+
+    async def user_quota(self, body: Json) -> Json | None:
+        """Make a UserQuota; None: somebody else has made it. Raises ApiError."""
+        try:
+            return await self._api.create(self.path("userquotas"), body)
+        except ApiError as error:
+            if error.status != _CONFLICT:
+                raise
+            return None
+
+    def path(self, plural: str) -> str:
+        """Where objects of a kind are."""
+        return f"{OURS}/namespaces/{self._namespace}/{plural}"
