@@ -259,3 +259,27 @@ def test_control_characters_in_names_reach_no_log_line_raw(bench: Watched, opera
     for line in operator.last_words(100_000).splitlines():
         assert line.isprintable()
         assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ [\w.]+ ", line)
+
+
+def test_whoever_has_usage_gets_a_user_quota_again_before_the_operator_is_believed(
+    bench: Watched, operator: Program
+) -> None:
+    bench.do("create", "-f", "-", body=POLICY)
+    bench.place("jupyter-alice", "alice", ago(600))
+    bench.end("jupyter-alice", ago(60))
+    eventually(lambda: bench.used_seconds("alice") > 0, operator)
+    operator.kill()
+    bench.do("delete", "uq", "alice")
+    bench.do("delete", "pod", "jupyter-alice", "--grace-period=0", "--force")
+    operator.start()
+    eventually(lambda: bench.metric("heartbeat_timestamp_seconds") > 0, operator)
+    assert bench.used_seconds("alice") > 0
+
+
+def test_a_name_that_no_user_quota_can_hold_is_told_and_stops_nobody(bench: Watched, operator: Program) -> None:
+    bench.do("create", "-f", "-", body=POLICY)
+    bench.place("jupyter-long", "x" * 256, ago(600))
+    eventually(lambda: "cannot have a UserQuota" in operator.last_words(100_000), operator)
+    bench.place("jupyter-alice", "alice", ago(600))
+    eventually(lambda: bench.used_seconds("alice") > 0, operator)
+    assert bench.names() == {"alice"}

@@ -69,6 +69,21 @@ def test_more_policies_than_a_hub_may_have_are_left_out_and_say_so() -> None:
     assert told["conditions"][0]["reason"] == "TooManyPolicies"
 
 
+def test_at_the_cap_every_policy_says_so_and_keeps_what_else_was_told() -> None:
+    other = {"type": "Conflict", "status": "True", "reason": "CombineDiffers", "message": "m"}
+    stored = read(stored_body(GOOD, status={"conditions": [other]}))
+    told = status(stored, stored.policy, {}, None, HOUR, 50_000)["conditions"]
+    assert [(c["type"], c["status"], c["reason"]) for c in told] == [
+        ("Ready", "True", "Applied"),
+        ("Enforced", "False", "TooManyUserQuotas"),
+        ("Conflict", "True", "CombineDiffers"),
+    ]
+    assert "cap of 50000 UserQuotas" in told[1]["message"]
+    later = read(stored_body(GOOD, status={"conditions": told}))
+    after = status(later, later.policy, {}, None, HOUR)["conditions"]
+    assert [c["type"] for c in after] == ["Ready", "Conflict"]
+
+
 def test_a_tally_follows_each_user_from_standing_to_standing() -> None:
     policy = Policy("p", Scope(everyone=True), "memory", 10 * HOUR, "GiB-hours", 24 * HOUR)
     tally = Tally()
@@ -82,4 +97,7 @@ def test_a_tally_follows_each_user_from_standing_to_standing() -> None:
     assert seen(9) == {"users": 1, "near": 1, "exhausted": 0}
     assert seen(10) == {"users": 1, "near": 0, "exhausted": 1}
     tally.take("a", standing([], "a", frozenset(), {}, 0, HOUR))
+    assert tally.counts("p") == {"users": 0, "near": 0, "exhausted": 0}
+    seen(1)
+    tally.drop("a")
     assert tally.counts("p") == {"users": 0, "near": 0, "exhausted": 0}

@@ -83,7 +83,7 @@ def test_a_user_quota_of_somebody_else_is_not_believed_and_one_that_is_ignored_i
 def test_a_launch_mends_a_user_quota_that_an_older_crd_let_through(stage: Stage) -> None:
     stage.apply(memory(everyone=True))
     made = user_quota("bob", "bob")
-    made["spec"]["groups"] = [f"g{number}" for number in range(300)]
+    made["spec"] |= {"groups": ["students"], "groupsObservedAt": "2026-03-01T09:00:00Zt"}
     with older_crd(stage.api):
         eventually(
             lambda: (

@@ -284,7 +284,9 @@ class Hub:
         # A condition that no longer holds is taken away.
         if not await self._writer.status("userquotas", name, {"conditions": None} | told):
             # One that has just been deleted stays so, unless it counts.
-            return await self._make_user_quota(user) if self._is_charged(user) else None
+            made = self._is_charged(user) and await self._make_user_quota(user)
+            # At once: a hook takes one without a status for that of a user without usage.
+            return await self._write_user(user) if made else None
         self._settle(user)
         return self._seconds_to(standing.next_change())
 
@@ -350,11 +352,11 @@ class Hub:
     def _seconds_to(self, at: int | None) -> float | None:
         return None if at is None else max(0.0, (at - self._clock()) / 1_000_000)
 
-    async def _make_user_quota(self, user: str) -> float | None:
-        """Make it, and have its status written at once; at the cap the user is left out until there is room."""
+    async def _make_user_quota(self, user: str) -> bool:
+        """Whether there is one now; at the cap the user is left out until there is room."""
         if self._members.full:
             self.room.leave_out(user)
-            return None
+            return False
         self._members.making(1)
         try:
             made = await self._writer.user_quota(self._members.to_make(user))
@@ -362,12 +364,12 @@ class Hub:
             if error.status != _INVALID:
                 raise
             logger.error("user=%s cannot have a UserQuota: %s", user[:_SHOWN], error)
-            return None
+            return False
         finally:
             self._members.making(-1)
         if made is not None:
             await self.see_user_quota("ADDED", made)
-        return 0
+        return True
 
 
 #: Name, enforcement and whether it is used up, of each quota.
