@@ -31,6 +31,8 @@ MOMENTS: Final = [
     ("Australia/Lord_Howe", "2026-10-03T15:30:00Z"),
     ("Africa/Cairo", "2026-04-23T22:00:00Z"),  # there is no midnight
     ("Africa/Cairo", "2026-10-29T21:00:00Z"),  # at midnight it is 23:00 once more
+    ("America/Nuuk", "2024-03-31T01:00:00Z"),  # from 23:00 to midnight
+    ("Pacific/Apia", "2011-12-30T10:00:00Z"),  # there is no such day
     ("Asia/Kathmandu", "2026-04-30T18:15:00Z"),  # the first of a month
     ("Asia/Kathmandu", "1985-12-31T18:30:00Z"),  # a year begins at 00:15
 ]
