@@ -303,9 +303,14 @@ class Trial:
     def _stopping(self, case: Case, stop: int) -> list[Life]:
         """The user's pods as known now, of which those that run stop at an instant."""
         known = [life for life in self.truth.by_user[case.member.name] if life.uid in self.records]
-        return [
-            life if life.ended is not None and life.ended <= case.now else life._replace(ended=stop) for life in known
-        ]
+        return [_stopped(life, case.now, stop) for life in known]
+
+
+def _stopped(life: Life, now: int, at: int) -> Life:
+    """As it goes on from ``now`` until it stops: without the resizes that really came then."""
+    if life.ended is not None and life.ended <= now:
+        return life
+    return life._replace(ended=at, resizes=tuple(resize for resize in life.resizes if resize[0] <= now))
 
 
 def _ended(record: PodRecord, at: int) -> PodRecord:

@@ -43,12 +43,13 @@ def loaded(hub: Hub) -> Meter:
 
 
 def run(hub: Hub) -> bool:
-    """Print how long it takes, and the most memory that this process had until then."""
+    """Print how long it takes, and how much memory this process had at most until then, beside what it began with."""
+    base = _most()
     pods, walking = _timed(lambda: sum(1 for _ in hub.lives()))
     print(f"scale: {hub.users:,} users, {pods:,} pods in {hub.days} days")
-    _print("walk through the made-up history", walking)
+    _print(base, "walk through the made-up history", walking)
     meter, loading = _timed(lambda: loaded(hub))
-    _print("load it (the walk taken off)", loading - walking)
+    _print(base, "load it (the walk taken off)", loading - walking)
     members, policies = hub.members(), [engine(s) for s in _POLICIES]
     now = hub.until * _MICROS
 
@@ -57,11 +58,11 @@ def run(hub: Hub) -> bool:
             meter.standing(policies, member.name, frozenset(), now)
 
     _, standing = _timed(all_stand)
-    _print(f"standing of all users, {len(policies)} quotas each", standing)
-    _print("  a user, on average", standing / len(members), "us")
+    _print(base, f"standing of all users, {len(policies)} quotas each", standing)
+    _print(base, "  a user, on average", standing / len(members), "us")
     everyone = engine(_POOL)
-    _print("an everyone pool, the first time", _timed(lambda: meter.pool(everyone, now))[1])
-    _print("  and again", _timed(lambda: meter.pool(everyone, now))[1], "us")
+    _print(base, "an everyone pool, the first time", _timed(lambda: meter.pool(everyone, now))[1])
+    _print(base, "  and again", _timed(lambda: meter.pool(everyone, now))[1], "us")
     return True
 
 
@@ -71,7 +72,11 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     return made, time.process_time() - before
 
 
-def _print(what: str, seconds: float, unit: str = "s") -> None:
+def _most() -> int:
+    """The most memory that this process ever had, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def _print(base: int, what: str, seconds: float, unit: str = "s") -> None:
     told = f"{seconds * 1e6:>12,.0f} us" if unit == "us" else f"{seconds:>12,.1f} s "
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"  {what:<42}{told} CPU  {most:>6,.0f} MiB at most so far")
+    print(f"  {what:<42}{told} CPU  {_most() - base:>6,} MiB more at most")
