@@ -82,7 +82,7 @@ class Course:
         return self._grown(self._now) - self._left(piece, self._now)
 
     def blocks(self, steps: Sequence[Step]) -> list[Block]:
-        """The stretches ahead in which usage >= limit: eight (S20), and a ninth by which it is seen that there are more.
+        """The stretches ahead in which usage >= limit: eight (S20), and a ninth where there are more.
 
         ``until`` is the first whole second at which usage < limit (S4).
         """
