@@ -86,9 +86,9 @@ def until(check: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def older_crd(api: ControlPlane) -> Iterator[None]:
-    """UserQuotas of any form are let through meanwhile."""
-    crd = ("crd", "userquotas.hubquota.dev")
+def older_crd(api: ControlPlane, plural: str = "userquotas") -> Iterator[None]:
+    """Objects of any form are let through meanwhile."""
+    crd = ("crd", f"{plural}.hubquota.dev")
     strict = json.loads(api.kubectl("get", *crd, "-o", "json").stdout)["spec"]["versions"][0]["schema"]
 
     def put(schema: object) -> None:
