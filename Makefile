@@ -40,5 +40,5 @@ lint: setup ## Check style, types and layers
 test: setup ## Run all tests
 	$(UV) run pytest
 
-bench: setup ## Measure, and prove against generated truth (BENCH names some of: accuracy retries scale)
+bench: setup ## Measure, and prove against generated truth (BENCH names some of: accuracy retries scale operating)
 	$(UV) run python -m tests.bench $(BENCH)

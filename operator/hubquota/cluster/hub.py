@@ -9,13 +9,14 @@ from hubquota.cluster import expiry, members, policies
 from hubquota.cluster.api import Api, ApiError, Json
 from hubquota.cluster.findings import Looks
 from hubquota.cluster.members import Members, Seen
+from hubquota.cluster.memberships import Memberships
 from hubquota.cluster.observing import Sight
 from hubquota.cluster.pods import Pods
 from hubquota.cluster.policies import Facts, Stored
 from hubquota.cluster.room import Room
 from hubquota.cluster.scheduling import Key, Scheduler
 from hubquota.cluster.writing import Writer
-from hubquota.domain.history import Membership, PodRecord, PolicyRevision
+from hubquota.domain.history import PodRecord, PolicyRevision
 from hubquota.domain.pods import micros, rfc3339
 from hubquota.domain.policy import Policy
 from hubquota.domain.standing import QuotaState, Standing
@@ -60,6 +61,7 @@ class Hub:
         self._policies: dict[str, Policy] = {}
         self._window = 0
         self._members = Members(most)
+        self.memberships = Memberships(ledger, namespace, clock)
         self._tally = Tally()
         self._looks = Looks(self._tally.users)
         self._told: dict[str, Json] = {}
@@ -114,22 +116,29 @@ class Hub:
 
     async def see_user_quota(self, kind: str, body: Mapping[str, Any]) -> None:
         """A UserQuota is there, changed or gone. One that is not its user's, or broken, is ignored, and says so."""
-        seen = members.read(body)
         if kind == "DELETED":
-            self._lose(seen.name)
-            return
-        before = self._members.take(seen)
+            self._lose(body["metadata"]["name"])
+        else:
+            await self.see_user_quotas([body])
+
+    async def see_user_quotas(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        """UserQuotas are there, or have changed. Their users' groups are noted together."""
+        found = [(members.read(body), body.get("status") or {}) for body in bodies]
+        before = {seen.name: self._members.take(seen) for seen, _ in found}
         self._mind_cap()
+        self.memberships.note(seen for seen, _ in found if _moved(before[seen.name], seen))
+        for place, (seen, status) in enumerate(found):
+            self._take_in(before[seen.name], seen, status)
+            if place % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    def _take_in(self, before: Seen | None, seen: Seen, status: Mapping[str, Any]) -> None:
         if seen.ignored is not None:
             if (before is None or before.ignored != seen.ignored) and not seen.says_so():
                 logger.warning("userquota=%s ignored: %s", seen.name, seen.ignored.message)
                 self.scheduler.request(("ignored", seen.name))
-            return
-        if before is None or before.groups != seen.groups:
-            at = self._clock() if seen.observed is None else seen.observed
-            await self._ledger.record_membership(Membership(self.namespace, seen.user, seen.groups, at))
-        if before is None:
-            self._take_up(seen, body.get("status") or {})
+        elif before is None:
+            self._take_up(seen, status)
         elif before.generation != seen.generation:
             self._concern([seen.user])
 
@@ -378,6 +387,11 @@ class Hub:
         if made is not None:
             await self.see_user_quota("ADDED", made)
         return True
+
+
+def _moved(before: Seen | None, seen: Seen) -> bool:
+    """Whether a UserQuota that counts tells other groups than before."""
+    return seen.ignored is None and (before is None or before.groups != seen.groups)
 
 
 #: Name, enforcement and whether it is used up, of each quota.

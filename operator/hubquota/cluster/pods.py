@@ -24,6 +24,14 @@ _LEAST: Final = 35 * DAY
 _AT_ONCE: Final = 500
 
 
+class Batch:
+    """Sights that are written together. ``done``: that they are, or the fault."""
+
+    def __init__(self) -> None:
+        self.sights: list[Sight] = []
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
 class Pods:
     """One namespace's pods. ``clock`` gives microseconds since 1970."""
 
@@ -33,6 +41,8 @@ class Pods:
         self._api, self._ledger, self._clock, self._metrics = api, ledger, clock, metrics
         self._namespace, self._cluster = namespace, cluster
         self._poison = Poison()
+        self._batch: Batch | None = None
+        self._turn = asyncio.Lock()
         self._reach = 0
         self._let_go = 0
         #: What was told while the past is being read: the reading may be older.
@@ -76,7 +86,34 @@ class Pods:
         return concerned
 
     async def see(self, sights: Sequence[Sight]) -> set[str]:
-        """Take in sights of pods; returns the users whom they concern. Raises SQLAlchemyError."""
+        """Take in sights of pods; returns the users whom they concern and of whom no other caller was told.
+
+        What comes while the ledger writes is written together: a disk can commit some dozen times a second, and a class
+        that starts at nine makes hundreds of events. Raises SQLAlchemyError.
+        """
+        batch = self._batch = self._batch or Batch()
+        batch.sights += sights
+        concerned: set[str] = set()
+        async with self._turn:
+            if batch is self._batch:  # nobody has written it while we waited
+                self._batch = None
+                concerned = await self._written(batch)
+        await batch.done
+        return concerned
+
+    async def _written(self, batch: Batch) -> set[str]:
+        try:
+            concerned = await self._recorded(batch.sights)
+        except asyncio.CancelledError:
+            batch.done.cancel()
+            raise
+        except Exception as fault:
+            batch.done.set_exception(fault)
+            return set()
+        batch.done.set_result(None)
+        return concerned
+
+    async def _recorded(self, sights: Sequence[Sight]) -> set[str]:
         records = self._records(sights)
         for record in records:
             _tell_of(record, known=self.meter.is_open(record.user, record.uid))

@@ -99,6 +99,7 @@ async def _serve(api: Api, settings: Settings, identity: str, hubs: dict[str, Hu
 def _jobs(api: Api, hub: Hub, version: str, settings: Settings) -> list[Callable[[], Awaitable[None]]]:
     return [
         hub.scheduler.run,
+        hub.memberships.run,
         partial(user_quotas.follow, api, hub, version),
         partial(_resync, hub, settings.resync_interval),
         partial(_expire, hub, settings.user_quota_retention),

@@ -152,6 +152,11 @@ class Ledger:
         async with self._engine.begin() as connection:
             return await chronicle.groups_at(connection, self._cluster, hub, at)
 
+    async def groups_of(self, hub: str, users: Sequence[str]) -> dict[str, frozenset[str]]:
+        """The groups that these users are in, as far as the ledger knows the users at all."""
+        async with self._engine.begin() as connection:
+            return await chronicle.groups_of(connection, self._cluster, hub, users)
+
     async def history(self, hub: str, since: int) -> dict[str | None, list[PodRecord]]:
         """The same by user, each user's in the order of their placement. None: pods without a user."""
         by_user: defaultdict[str | None, list[PodRecord]] = defaultdict(list)
