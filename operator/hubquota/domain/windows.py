@@ -5,7 +5,7 @@ All instants are integer microseconds since 1970-01-01T00:00:00Z.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -49,10 +49,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Rolling:
-    """The last ``length`` microseconds (S1). ``text``: as the admin wrote it, such as ``7d``."""
+    """The last ``length`` microseconds (S1). ``text``: as the admin wrote it; ``7d`` and ``168h`` are equal (S12)."""
 
     length: int
-    text: str = ""
+    text: str = field(default="", compare=False)
 
     @property
     def reach(self) -> int:
