@@ -1,6 +1,7 @@
 """What is kept of a pod is what the API server told of it, and a poison pod is named, not fatal."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from hubquota.cluster.observing import PoisonPod, Sight, observed
 from hubquota.domain.history import HowEnded, PodRecord
 from hubquota.domain.pods import micros
+from hubquota.ledger import Ledger
 
 NINE, TEN = "2026-03-01T09:00:00Z", "2026-03-01T10:00:00Z"
 NOON = micros("2026-03-01T12:00:00Z")
@@ -77,6 +79,19 @@ def test_a_pod_that_never_ran_ends_at_its_deletion() -> None:
     end = kept(pod(), gone=True).end
     assert end is not None
     assert (end.at, end.how) == (NOON, HowEnded.DELETED)
+
+
+async def test_an_in_place_resize_starts_a_new_allocation_when_it_is_seen(tmp_path: Path) -> None:
+    small, large = pod(), pod(containerStatuses=[{"name": "n", "resources": {"requests": {"cpu": "3"}}}])
+    small["spec"]["containers"][0]["name"] = large["spec"]["containers"][0]["name"] = "n"
+    async with await Ledger.open(f"sqlite:///{tmp_path / 'hubquota.db'}") as ledger:
+        await ledger.record([kept(small), kept(large, NOON + 60_000_000)])
+        [record] = await ledger.open_pods("hub")
+    assert [(s.request, s.start, s.end) for s in record.segments if s.resource == "cpu"] == [
+        (1000, micros(NINE), NOON + 60_000_000),
+        (3000, NOON + 60_000_000, None),
+    ]
+    assert [(s.start, s.end) for s in record.segments if s.resource == "servers"] == [(micros(NINE), None)]
 
 
 @pytest.mark.parametrize(

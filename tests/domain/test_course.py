@@ -170,6 +170,14 @@ def test_a_long_history_is_looked_at_in_places_and_its_forecast_stays_on_the_saf
     assert all(interpolated(short, v.at) >= v.used for v in exact)
 
 
+def test_only_where_usage_begins_anew_has_a_forecast_two_points_at_one_instant() -> None:
+    twice: list[Segment] = [(1, 0, HOUR), (2, 0, HOUR)]
+    rolling = course(twice, Rolling(5 * HOUR), 2 * HOUR).forecast()
+    assert [v.at for v in rolling] == [2 * HOUR, 5 * HOUR, 6 * HOUR, 7 * HOUR]
+    day = course(twice, Calendar(Period.DAY, "UTC"), 2 * HOUR).forecast()
+    assert [v.at // HOUR for v in day] == [2, 24, 24, 48]
+
+
 def test_a_stretch_that_fills_again_within_the_second_is_one_stretch() -> None:
     half = SECOND // 2
     dips: list[Segment] = [(4, 0, half), (4, half + 2, 4 * SECOND)]

@@ -39,6 +39,14 @@ def spec(*containers: dict[str, Any], **more: Any) -> dict[str, Any]:  # noqa: A
         ),
         (spec(container(cpu="1"), overhead={"cpu": "250m"}), {"cpu": 1250}),
         (spec(container(cpu="1"), resources={"requests": {"cpu": "5"}}), {"cpu": 5000}),
+        (spec(container(cpu="1"), container(cpu="2"), resources={"limits": {"cpu": "5"}}), {"cpu": 3000}),
+        (spec(container(cpu="0"), resources={"limits": {"cpu": "5", "memory": "1Gi"}}), {"memory": 2**30}),
+        (
+            spec(container(limits={"nvidia.com/gpu": "1"}), resources={"requests": {"nvidia.com/gpu": "5"}}),
+            {"nvidia.com/gpu": 1000},
+        ),
+        (spec(container(memory="500m"), container(memory="500m")), {"memory": 1}),
+        (spec(container(cpu="1u"), container(cpu="1u")), {"cpu": 2}),
         (spec(container()), {}),
         (spec({"resources": {"requests": {"ephemeral-storage": "1Gi", "hugepages-2Mi": "2Mi"}}}), {}),
     ],
@@ -52,12 +60,58 @@ def spec(*containers: dict[str, Any], **more: Any) -> dict[str, Any]:  # noqa: A
         "but not beside an earlier one",
         "overhead",
         "pod-level resources",
+        "a pod-level limit bounds what containers ask for",
+        "a pod-level limit stands for what no container mentions",
+        "pod-level devices are left unread",
+        "bytes are rounded in the sum",
+        "thousandths are rounded before, as they are stored",
         "nothing asked for",
         "passed over",
     ],
 )
 def test_allocation_is_counted_as_the_scheduler_counts(pod: dict[str, Any], held: dict[str, int]) -> None:
     assert allocation(pod) == held
+
+
+def resized(wanted: str, in_force: object, reason: str | None = None, **status: object) -> dict[str, Any]:
+    """A server of ``wanted`` CPUs whose kubelet tells the resources ``in_force``, and why a resize is pending."""
+    told = {"name": "notebook", "resources": in_force} | status
+    pending = [{"type": "PodResizePending", "status": "True", "reason": reason}] if reason else []
+    notebook = container(cpu=wanted) | {"name": "notebook"}
+    return spec(notebook) | {"status": {"containerStatuses": [told], "conditions": pending}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "cpu"),
+    [
+        (resized("1", {"requests": {"cpu": "1"}}), 1000),
+        (resized("3", {"requests": {"cpu": "1"}}), 3000),
+        (resized("1", {"requests": {"cpu": "3"}}), 3000),
+        (resized("1", {"requests": {"cpu": "1"}}, allocatedResources={"cpu": "2"}), 2000),
+        (resized("3", {"requests": {"cpu": "1"}}, "Deferred"), 3000),
+        (resized("3", {"requests": {"cpu": "1"}}, "Infeasible"), 1000),
+        (resized("1", {"requests": {"cpu": "1"}, "limits": {"cpu": "4"}}), 1000),
+        (resized("1", None, allocatedResources={"cpu": "2"}), 1000),
+    ],
+    ids=[
+        "no resize",
+        "more is wanted",
+        "less is wanted and not yet in force",
+        "more is allotted and not yet in force",
+        "the node has no room yet",
+        "the node will never have room",
+        "a limit in force is no request",
+        "a kubelet that tells no resources",
+    ],
+)
+def test_during_a_resize_the_most_that_may_be_in_use_is_held(pod: dict[str, Any], cpu: int) -> None:
+    assert allocation(pod) == {"cpu": cpu}
+
+
+def test_a_sidecar_is_resized_like_a_container_and_a_step_of_the_start_is_not() -> None:
+    starting = [container("Always", cpu="1") | {"name": "proxy"}, container(cpu="1") | {"name": "fetch"}]
+    told = [{"name": name, "resources": {"requests": {"cpu": "4"}}} for name in ("proxy", "fetch")]
+    assert allocation(spec(initContainers=starting) | {"status": {"initContainerStatuses": told}}) == {"cpu": 5000}
 
 
 def with_status(**status: object) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The control plane's programs, built once by the Go toolchain and kept outside the tree.
 
-The cache is keyed by the pinned modules, so a changed pin builds anew and an unchanged one never does.
+The cache is keyed by the pinned modules, so a changed pin builds anew and an unchanged one never does. The oracle is
+kept apart by its own source too, so that a change to it builds nothing else.
 """
 
 import fcntl
@@ -58,6 +59,17 @@ def built(report: TextIO = sys.stderr) -> Binaries:
     return Binaries(folder)
 
 
+def built_oracle(report: TextIO = sys.stderr) -> Path:
+    """The program behind tests/testbed/oracle.py; built when a test first asks, and anew when its source changes."""
+    module = _MODULES / "kubernetes"
+    folder = cache() / f"oracle-{_pins(*sorted(module.glob('oracle/*.go')))}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / ".lock"):
+        if not (folder / "oracle").exists():
+            _build(folder / "oracle", module, "./oracle", "1-2 min", report)
+    return folder / "oracle"
+
+
 def cache() -> Path:
     """Where built things are kept: HUBQUOTA_CACHE, else the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -72,8 +84,9 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _pins() -> str:
-    texts = (path.read_bytes() for path in sorted(_MODULES.glob("*/go.*")))
+def _pins(*sources: Path) -> str:
+    """A key that changes with the pinned modules, and with ``sources`` of our own."""
+    texts = (path.read_bytes() for path in (*sorted(_MODULES.glob("*/go.*")), *sources))
     return hashlib.sha256(b"".join(texts) + _LDFLAGS.encode()).hexdigest()[:16]
 
 

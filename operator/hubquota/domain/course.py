@@ -144,6 +144,8 @@ class Course:
         length, base, slope = span.piece.length or 0, span.grown, self._slope(span)
         times, upto = self._times, self._timeline.upto
         looks = [(span.start, span.left), *((times[p] + length, upto(p)) for p in places), (span.end, span.left_then)]
+        if places.step == 1:
+            looks = list(dict(looks).items())  # several changes at one instant are one look
         points = [(at, base + slope * (at - span.start) - left) for at, left in looks]
         if places.step == 1:
             return points

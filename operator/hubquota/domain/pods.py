@@ -1,14 +1,14 @@
 """What a pod holds and from when to when, read from the object as the API server stores it.
 
-Allocation is counted as the scheduler counts it; see also the Kubernetes documentation on sidecar containers
-("Resource sharing within containers") and on pod-level resources. Lifetimes are S26 to S29.
+Allocation is counted as the scheduler counts it, which the tests ask: see also the Kubernetes documentation on sidecar
+containers ("Resource sharing within containers"), pod-level resources and in-place resize. Lifetimes are S26 to S29.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from hubquota.domain.quantities import base_units
+from hubquota.domain.quantities import base_units, thousandths
 
 Pod = Mapping[str, Any]
 Amounts = dict[str, int]
@@ -17,6 +17,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 #: Resources of a pod that are no quota's business: they are not held over time in a way that people budget.
 _PASSED_OVER: Final = ("hugepages-", "ephemeral-storage")
+#: What Kubernetes lets a pod ask for as a whole; it leaves other pod-level resources unread.
+_POD_LEVEL: Final = frozenset({"cpu", "memory"})
 
 
 def micros(text: str) -> int:
@@ -65,39 +67,68 @@ def allocation(pod: Pod) -> Amounts:
 
     Raises InvalidQuantity where a quantity cannot be read.
     """
-    spec = pod["spec"]
-    held = _effective(_list(spec, "containers"), _list(spec, "initContainers"))
-    held |= _requests(spec)  # pod-level resources stand for the sum of the containers'
-    for resource, amount in _amounts(spec.get("overhead") or {}).items():
-        held[resource] = held.get(resource, 0) + amount
-    return {resource: amount for resource, amount in held.items() if amount > 0}
+    held = _with_pod_level(pod["spec"], _effective(pod))
+    held = _sum(held, _amounts(pod["spec"].get("overhead")))
+    return {resource: base_units(resource, amount) for resource, amount in held.items() if amount > 0}
 
 
-def _effective(containers: Iterable[Pod], init_containers: Iterable[Pod]) -> Amounts:
+def _effective(pod: Pod) -> Amounts:
     """The larger of what runs in the end, and of what any step of the start needs beside the sidecars before it."""
+    resizes = _Resizes(pod)
     sidecars: Amounts = {}
     peak: Amounts = {}
-    for container in init_containers:
-        needs = _requests(container)
+    for container in _list(pod, "spec", "initContainers"):
         if container.get("restartPolicy") == "Always":
-            sidecars = _sum(sidecars, needs)
-            peak = _max(peak, sidecars)
+            sidecars = _sum(sidecars, resizes.held(container))
         else:
-            peak = _max(peak, _sum(sidecars, needs))
+            peak = _max(peak, _sum(sidecars, _requests(container)))
     running = sidecars
-    for container in containers:
-        running = _sum(running, _requests(container))
+    for container in _list(pod, "spec", "containers"):
+        running = _sum(running, resizes.held(container))
     return _max(running, peak)
 
 
-def _requests(holder: Pod) -> Amounts:
-    """Requests of a container or pod; one missing beside a limit is the limit (S26)."""
-    resources = holder.get("resources") or {}
-    return _amounts(resources.get("limits") or {}) | _amounts(resources.get("requests") or {})
+def _with_pod_level(spec: Pod, held: Amounts) -> Amounts:
+    """With the pod-level requests in place of the containers'; a limit stands only for what no container asks for."""
+    resources = spec.get("resources") or {}
+    limits, requests = _amounts(resources.get("limits")), _amounts(resources.get("requests"))
+    return _only(limits, _POD_LEVEL) | held | _only(requests, _POD_LEVEL)
 
 
-def _amounts(quantities: Mapping[str, Any]) -> Amounts:
-    return {r: base_units(r, str(q)) for r, q in quantities.items() if not r.startswith(_PASSED_OVER)}
+class _Resizes:
+    """What containers hold while a pod is resized in place: the most of what is wanted, allotted and in force.
+
+    What is wanted does not count while the kubelet says that the node can never give it.
+    """
+
+    def __init__(self, pod: Pod) -> None:
+        told = [*_list(pod, "status", "containerStatuses"), *_list(pod, "status", "initContainerStatuses")]
+        self._statuses = {status.get("name"): status for status in told}
+        pending = (c for c in _list(pod, "status", "conditions") if c.get("type") == "PodResizePending")
+        self._infeasible = next(pending, {}).get("reason") == "Infeasible"
+
+    def held(self, container: Pod) -> Amounts:
+        status = self._statuses.get(container.get("name"), {})
+        in_force = status.get("resources")
+        if in_force is None:
+            return _requests(container)
+        held = _max(_amounts(in_force.get("requests")), _amounts(status.get("allocatedResources")))
+        return held if self._infeasible else _max(_requests(container), held)
+
+
+def _requests(container: Pod) -> Amounts:
+    """What a container asks for; a request missing beside a limit is the limit (S26)."""
+    resources = container.get("resources") or {}
+    return _amounts(resources.get("limits")) | _amounts(resources.get("requests"))
+
+
+def _amounts(quantities: Mapping[str, Any] | None) -> Amounts:
+    """In thousandths, memory too: bytes are rounded only in the sum."""
+    return {r: thousandths(str(q)) for r, q in (quantities or {}).items() if not r.startswith(_PASSED_OVER)}
+
+
+def _only(amounts: Amounts, resources: frozenset[str]) -> Amounts:
+    return {r: amount for r, amount in amounts.items() if r in resources}
 
 
 def _sum(left: Amounts, right: Amounts) -> Amounts:

@@ -69,12 +69,14 @@ def covering(policies: Iterable[Policy], user: str, groups: frozenset[str], now:
 
 
 def per_user(policies: Iterable[Policy]) -> list[Quota]:
-    """The quotas that a user's PerUser policies come to, by name of the deciding one: unlimited ones too."""
+    """The quotas that a user's PerUser policies come to, unlimited ones too: by resource, then name."""
     kinds: defaultdict[Kind, list[Policy]] = defaultdict(list)
     for policy in policies:
         if not policy.shared:
             kinds[policy.measure, policy.window].append(policy)
-    return sorted((quota for alike in kinds.values() for quota in _of_a_kind(alike)), key=lambda q: q.name)
+    return sorted(
+        (quota for alike in kinds.values() for quota in _of_a_kind(alike)), key=lambda q: (q.first.resource, q.name)
+    )
 
 
 def pools(policies: Iterable[Policy]) -> list[Policy]:
