@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import hubquota_hook as hook
 from hubquota.domain.pods import rfc3339
-from hubquota.domain.quantities import base_units
+from hubquota.domain.quantities import base_units, thousandths
 from tests.scenarios.vocabulary import Amount, Json, Launch, Quota, Stretch, Told, User, When, instant
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,7 +90,7 @@ def launch_faults(
 
 def base_request(launch: Launch) -> dict[str, int]:
     """Base units by resource."""
-    return {resource: base_units(resource, amount) for resource, amount in launch.asks.items()}
+    return {resource: base_units(resource, thousandths(amount)) for resource, amount in launch.asks.items()}
 
 
 def label(launch: Launch) -> str:

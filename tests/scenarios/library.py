@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hubquota.domain import launch as launching
 from hubquota.domain.metering import Meter
 from hubquota.domain.pods import rfc3339
-from hubquota.domain.quantities import base_units
+from hubquota.domain.quantities import base_units, thousandths
 from hubquota.domain.standing import Level, QuotaState, Standing
 from hubquota.resources.status import quota_json, user_status
 from tests.scenarios.expecting import at, base_request, label, launch_faults, pool_faults, user_faults
@@ -49,7 +49,7 @@ class _Library:
 
     def _standing(self, user: str) -> Standing:
         home = self._world.case.homes.get(user)
-        level = None if home is None else Level(base_units("memory", home), self._now)
+        level = None if home is None else Level(base_units("memory", thousandths(home)), self._now)
         return self._meter.standing(self._policies, user, self._world.groups(user), self._now, level)
 
     def _running(self, user: str) -> list[Json]:
