@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke pictures image image-check test lint
+.PHONY: help setup demo smoke pictures image image-check test bench lint
 
 # uv is the one tool that has to be there; pip brings it where it is missing.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
@@ -39,3 +39,6 @@ lint: setup ## Check style, types and layers
 
 test: setup ## Run all tests
 	$(UV) run pytest
+
+bench: setup ## Measure, and prove against generated truth (BENCH names some of: accuracy retries scale)
+	$(UV) run python -m tests.bench $(BENCH)

@@ -36,6 +36,8 @@ _MERGE: Final = "application/merge-patch+json"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
 _NOT_YET: Final = (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS)
 _IN_FLIGHT: Final = 16
+#: Hubs of one operator: each takes a connection for its watch of UserQuotas, of the hundred that it has.
+_HUBS: Final = 75
 #: Seconds for all statuses to follow a step.
 _PATIENCE: Final = 60.0
 _RUNTIME: Final = {
@@ -49,33 +51,34 @@ _RUNTIME: Final = {
 
 async def faults(api: ControlPlane, folder: Path, cases: Sequence[Case]) -> dict[str, list[str]]:
     """What the operator says otherwise than scenarios of one instant expect, by name; empty: nothing."""
+    run = secrets.token_hex(2)
     async with Rest(api.kubeconfig) as rest:
-        run = secrets.token_hex(2)
         stages = [Stage(rest, case, f"s{run}-{place}") for place, case in enumerate(cases)]
         await _apply(rest, "/apis/node.k8s.io/v1/runtimeclasses", _RUNTIME)
         await _all(stage.prepare for stage in stages)
-        ledger = f"sqlite:///{folder}/ledger.db"
-        await _fill(ledger, stages)
-        program = _operator(api, folder, ledger, stages, cases[0].at)
-        program.start()
+        shards = [stages[first : first + _HUBS] for first in range(0, len(stages), _HUBS)]
+        programs = [await _operator(api, folder / f"ledger-{i}.db", shard) for i, shard in enumerate(shards)]
         try:
-            return await _play(rest, stages, program)
+            for program in programs:
+                program.start()
+            return await _play(rest, stages, programs)
         finally:
-            program.stop()
+            for program in programs:
+                program.stop()
 
 
-async def _play(rest: Rest, stages: Sequence["Stage"], program: Program) -> dict[str, list[str]]:
+async def _play(rest: Rest, stages: Sequence["Stage"], programs: Sequence[Program]) -> dict[str, list[str]]:
     """All steps. A scenario that goes wrong at one is left there."""
     found: dict[str, list[str]] = {}
     for step in range(max(len(stage.case.phases) for stage in stages)):
         stages = [stage for stage in stages if stage.case.name not in found]
         await _all(partial(s.play, step) for s in stages if step < len(s.case.phases))
-        wrong = await _settled(rest, stages, program)
+        wrong = await _settled(rest, stages, programs)
         found |= {name: [f"step {step}: {fault}" for fault in told] for name, told in wrong.items()}
     return found
 
 
-async def _settled(rest: Rest, stages: Sequence["Stage"], program: Program) -> dict[str, list[str]]:
+async def _settled(rest: Rest, stages: Sequence["Stage"], programs: Sequence[Program]) -> dict[str, list[str]]:
     """Wait until all statuses of one look say what is expected; what some still say otherwise at the deadline."""
     deadline = time.monotonic() + _PATIENCE
     while True:
@@ -83,7 +86,8 @@ async def _settled(rest: Rest, stages: Sequence["Stage"], program: Program) -> d
         wrong = {stage.case.name: found for stage in stages if (found := list(stage.faults(seen)))}
         if not wrong or time.monotonic() > deadline:
             return wrong
-        assert program.running, program.last_words()
+        for program in programs:
+            assert program.running, program.last_words()
         await asyncio.sleep(0.3)
 
 
@@ -110,7 +114,7 @@ class Stage:
         return [self.namespace, *dict.fromkeys(other)]
 
     async def prepare(self) -> None:
-        """What is there before the operator: namespaces, policies, and what the hook said of users."""
+        """What is there before the operator: namespaces, policies, what the hook said of users, some pods."""
         for name in self.namespaces:
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
             await _call(self.rest, "POST", "/api/v1/namespaces", body)
@@ -118,6 +122,8 @@ class Stage:
             await self._write(policy, spec)
         for user in self._announced():
             await self._announce(user)
+        if self.case.told:  # what is said of policies comes of a look at all pods, which is taken at the start
+            await self._place_all()
 
     async def remember(self, ledger: Ledger) -> None:
         """What the ledger has: since when it was watched, and the pods that are gone."""
@@ -130,10 +136,8 @@ class Stage:
     async def play(self, step: int) -> None:
         """Do what happens at a step: at the first, all pods come."""
         self._phase = self.case.phases[step]
-        if step == 0:
-            for known in self.world.pods:
-                if not known.is_history:
-                    await self._place(known)
+        if step == 0 and not self.case.told:
+            await self._place_all()
         for act in self._phase.acts:
             self.world.do(act)
             await self._do(act)
@@ -204,6 +208,11 @@ class Stage:
         body = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "QuotaPolicy", "spec": spec}
         await _apply(self.rest, self._path("quotapolicies"), body | {"metadata": {"name": policy}})
 
+    async def _place_all(self) -> None:
+        for known in self.world.pods:
+            if not known.is_history:
+                await self._place(known)
+
     async def _place(self, known: Known) -> None:
         """As scheduler and kubelet do: first the instant of the placement, which the binding then leaves as it is."""
         meta = objects.metadata(known.pod, known.name)
@@ -232,24 +241,21 @@ def _stale(found: Json) -> Iterator[str]:
         yield f"{found['metadata']['name']}: the status speaks for generation {told}, not {generation}"
 
 
-async def _fill(url: str, stages: Sequence[Stage]) -> None:
-    async with await Ledger.open(url, CLUSTER) as ledger:
+async def _operator(api: ControlPlane, ledger: Path, stages: Sequence[Stage]) -> Program:
+    """An operator of these scenarios' hubs on a ledger that knows their past. It has not been started."""
+    url = f"sqlite:///{ledger}"
+    async with await Ledger.open(url, CLUSTER) as kept:
         for stage in stages:
-            await stage.remember(ledger)
-
-
-def _operator(
-    api: ControlPlane, folder: Path, ledger: str, stages: Sequence[Stage], now: int
-) -> Program:
+            await stage.remember(kept)
     namespaces = [name for stage in stages for name in stage.namespaces]
     env = {
         "KUBECONFIG": str(api.kubeconfig),
         "HUBQUOTA_HUB_NAMESPACES": json.dumps(namespaces),
         "HUBQUOTA_OPERATOR_NAMESPACE": namespaces[0],
-        "HUBQUOTA_DATABASE_URL": ledger,
+        "HUBQUOTA_DATABASE_URL": url,
     }
-    command = [sys.executable, "-m", "tests.scenarios.operator_at", str(now)]
-    return Program("operator", command, folder / "operator.log", env, ROOT)
+    command = [sys.executable, "-m", "tests.scenarios.operator_at", str(stages[0].case.at)]
+    return Program(f"operator of {namespaces[0]}", command, ledger.with_suffix(".log"), env, ROOT)
 
 
 async def _listed(rest: Rest, plural: str) -> list[Json]:

@@ -49,7 +49,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Rolling:
-    """The last ``length`` microseconds (S1). ``text``: as the admin wrote it; ``7d`` and ``168h`` are equal (S12)."""
+    """The last ``length`` microseconds (S1). ``text``: as the admin wrote it, such as ``7d``.
+
+    ``7d`` and ``168h`` are the same window, so their policies combine (S12).
+    """
 
     length: int
     text: str = field(default="", compare=False)
