@@ -143,8 +143,17 @@ class Verdict:
     until_if_stopped: "datetime | None" = None
 
 
-def judge(quotas: Iterable[Json], running: Sequence[Json], launch: Launch, now: datetime) -> Verdict:
-    """Refuse where a quota that the launch touches is used up and denies; unknown enforcements only observe."""
+def judge(
+    quotas: Iterable[Json],
+    running: Sequence[Json],
+    launch: Launch,
+    now: datetime,
+    foreseen: "datetime | None" = None,
+) -> Verdict:
+    """Refuse where a quota that the launch touches is used up and denies; unknown enforcements only observe.
+
+    ``foreseen``: up to when these quotas are all that there are; None: for ever.
+    """
     touched = [q for q in quotas if touches(q, launch)]
     hit = [q for q in touched if used_up(q, running, launch, now)]
     refusing = [q for q in hit if q["enforcement"] == "Deny"]
@@ -155,8 +164,8 @@ def judge(quotas: Iterable[Json], running: Sequence[Json], launch: Launch, now: 
         refusing=refusing,
         warning=[q for q in hit if q["enforcement"] == "Warn"],
         open=shown,
-        until=first_open(denying, "blocked", now) if refusing else None,
-        until_if_stopped=first_open(denying, "blockedIfStopped", now) if refusing else None,
+        until=first_open(denying, "blocked", now, [foreseen, *map(_foreseen, denying)]) if refusing else None,
+        until_if_stopped=first_open(denying, "blockedIfStopped", now, [foreseen]) if refusing else None,
     )
 
 
@@ -175,10 +184,12 @@ def used_up(quota: Json, running: Sequence[Json], launch: Launch, now: datetime)
     return any(start < now + _TICK and (end is None or now < end) for start, end in stretches(quota, "blocked"))
 
 
-def first_open(quotas: Sequence[Json], key: str, now: datetime) -> "datetime | None":
-    """The first instant at which none of them is used up; None: not within what is known."""
-    at = now
-    while True:
+def first_open(
+    quotas: Sequence[Json], key: str, now: datetime, foreseen: "Sequence[datetime | None]" = ()
+) -> "datetime | None":
+    """The first instant at which none of them is used up; None: not within what is known, or ``foreseen``."""
+    at, end = now, min((moment for moment in foreseen if moment is not None), default=None)
+    while end is None or at < end or at == now:
         ends = [
             end for q in quotas for start, end in stretches(q, key) if start < at + _TICK and (end is None or at < end)
         ]
@@ -186,7 +197,12 @@ def first_open(quotas: Sequence[Json], key: str, now: datetime) -> "datetime | N
             return at
         if any(end is None for end in ends):
             return None
-        at = max(end for end in ends if end is not None)
+        at = max(until for until in ends if until is not None)
+    return None
+
+
+def _foreseen(quota: Json) -> "datetime | None":
+    return instant(quota["foreseenUntil"]) if "foreseenUntil" in quota else None
 
 
 def stretches(quota: Json, key: str) -> "Iterator[tuple[datetime, datetime | None]]":
@@ -636,7 +652,8 @@ def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
     states = [shared.policies.get(name, {}).get("status", {}).get("pool") for name in status.get("pools", ())]
     quotas = [*status.get("quotas", ()), *(pool for pool in states if pool)]
     running = status.get("running", ())
-    return Answer(judge(quotas, running, launch, shared.now), running, shared.now, first=not status)
+    verdict = judge(quotas, running, launch, shared.now, _foreseen(status))
+    return Answer(verdict, running, shared.now, first=not status)
 
 
 def requested(spawner: Any) -> dict[str, int]:

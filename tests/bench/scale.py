@@ -36,7 +36,8 @@ def loaded(hub: Hub) -> Meter:
         if life.placed is None:
             continue
         if life.ended is not None and not life.resizes:
-            meter.load(life.user, life.placed * _MICROS, life.ended * _MICROS, kind(life.profile, life.charged))
+            gone = (life.user, life.placed * _MICROS, life.ended * _MICROS, kind(life.profile, life.charged))
+            meter.load([gone])
         elif (record := observed(sight(life, Moment(life.placed)), "default")) is not None and life.ended is None:
             meter.take([record])
     return meter

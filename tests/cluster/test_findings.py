@@ -50,7 +50,7 @@ def test_names_that_nobody_has_are_named() -> None:
 
 def test_servers_at_once_and_storage_need_no_requests() -> None:
     for measure in ("servers", "storage"):
-        assert found(policy(window=None, measure=Measure(measure)), meter()).metered is None
+        assert found(policy(window=None, measure=Measure(measure)), meter()).metered is True
 
 
 def test_a_look_is_taken_again_when_it_may_find_something_else() -> None:

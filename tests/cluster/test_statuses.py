@@ -67,10 +67,7 @@ def test_an_idle_hub_writes_nothing_and_a_restart_only_what_is_not_true(bench: W
         bench.do("delete", "pod", "jupyter-bob", "--grace-period=0")
         finished(bench, "bob", 1200)
         operator.start()
-        try:
-            eventually(lambda: bench.used_seconds("bob") > 1700, operator)
-        finally:
-            print(bench.status("bob"), bench.do("get","pods"))
+        eventually(lambda: bench.used_seconds("bob") > 1700, operator)
         eventually(lambda: bench.metric("heartbeat_timestamp_seconds") > 0, operator)
         after = statuses(bench)
         assert after["alice"]["metadata"]["resourceVersion"] == before["alice"]["metadata"]["resourceVersion"]
@@ -174,10 +171,7 @@ def test_a_policy_says_what_an_admin_should_know_of_it(bench: Watched) -> None:
                 for i in items
             }
 
-        try:
-            eventually(lambda: told() == expected, operator)
-        finally:
-            print(told())
+        eventually(lambda: told() == expected, operator)
         heaviest = json.loads(bench.do("get", "qp", "weekly", "-o", "json"))["status"]["heaviest"]
         assert [h["user"] for h in heaviest] == ["alice"]
     finally:

@@ -256,17 +256,24 @@ def _combined(specs: Sequence[Spec], observed: Spec | None) -> Quota:
             list(limits),
         )
         if way == "Sum":
-            return _quota(specs, list(limits), told, observed, conflict)
-    return _quota(specs, [name for name in asked if limits[name] == told], told, observed, conflict)
+            return _quota(specs, list(limits), told, observed, conflict, specs)
+    deciding = [name for name in asked if limits[name] == told]
+    holding = [s for s in specs if s["name"] in deciding] if overrides and told != 0 else specs
+    return _quota(specs, deciding, told, observed, conflict, holding)
 
 
 def _quota(
-    specs: Sequence[Spec], deciding: Iterable[str], told: Fraction | None, observed: Spec | None, conflict: bool
+    specs: Sequence[Spec],
+    deciding: Iterable[str],
+    told: Fraction | None,
+    observed: Spec | None,
+    conflict: bool,
+    holding: Sequence[Spec],
 ) -> Quota:
     names = frozenset(s["name"] for s in specs)
     how = enforcement(observed or specs[0])
-    exceptions = frozenset.intersection(*(frozenset(s.get("exceptProfiles", ())) for s in specs))
-    warn_at = min(s.get("warnAt", 90) for s in specs)
+    exceptions = frozenset.intersection(*(frozenset(s.get("exceptProfiles", ())) for s in holding))
+    warn_at = min(s.get("warnAt", 90) for s in holding)
     shadow = None if observed is None else str(observed["name"])
     return Quota(specs[0], names, frozenset(deciding), told, how, shadow, conflict, exceptions, warn_at)
 

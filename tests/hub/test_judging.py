@@ -179,6 +179,15 @@ def test_every_window_is_said_in_words(window: dict[str, Any], words: str) -> No
     assert words in hook.refusal(verdict(quota(window=window)), [], NOW)[0]
 
 
+def test_no_time_is_told_past_what_is_foreseen() -> None:
+    month = quota(blocked=[{"from": at(-1), "until": at(100)}])
+    day = quota(name="day", window={"calendar": "Day", "timeZone": "UTC"}, blocked=[], foreseenUntil=at(36))
+    assert verdict(month).until == hook.instant(at(100))
+    assert verdict(month, day).until is None
+    assert hook.judge([month], (), SMALL, NOW, hook.instant(at(99))).until is None
+    assert hook.judge([month], (), SMALL, NOW, hook.instant(at(101))).until == hook.instant(at(100))
+
+
 def test_a_server_that_only_replaces_itself_is_no_reason_to_wait() -> None:
     at_once = quota(resource="servers", unit="servers", limit="1", used="1", blocked=[{"from": at(-1)}])
     del at_once["window"]

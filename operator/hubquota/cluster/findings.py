@@ -16,6 +16,8 @@ from hubquota.domain.windows import DAY, SECOND
 #: How long a look is good for that found nothing to say; one that did is soon taken again, for somebody may mend it.
 _GOOD_FOR: Final = 600 * SECOND
 _SOON: Final = 30 * SECOND
+#: Where nobody has done anything yet there is little to look at.
+_AT_ONCE: Final = 2 * SECOND
 #: As the design says: nobody in scope asked for it for so long.
 _UNMETERED: Final = 7 * DAY
 
@@ -34,6 +36,8 @@ class Findings:
     @property
     def good_for(self) -> int:
         """Microseconds after which another look should be taken."""
+        if self.metered is None:
+            return _AT_ONCE
         return _SOON if self.unknown or self.unweighted or not self.metered else _GOOD_FOR
 
 
@@ -60,7 +64,7 @@ def look(policy: Policy, meter: Meter, covered: Iterable[str], users: set[str], 
     """Take a look at all users of a policy. ``users`` and ``groups``: those that the hub is known to have."""
     unknown = [*sorted(policy.scope.users - users), *sorted(policy.scope.groups - groups)]
     if policy.resource == STORAGE or policy.window is None:
-        return Findings(tuple(unknown))
+        return Findings(tuple(unknown), metered=True)
     counted, held = policy.measure.resources, set[str]()
     for user in covered:
         held |= meter.held_since(user, now - _UNMETERED)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from hubquota.cluster import expiry, members, policies, staleness
+from hubquota.cluster import expiry, members, policies
 from hubquota.cluster.api import Api, ApiError, Json
 from hubquota.cluster.findings import Looks
 from hubquota.cluster.members import Members, Seen
@@ -16,7 +16,7 @@ from hubquota.cluster.room import Room
 from hubquota.cluster.scheduling import Key, Scheduler
 from hubquota.cluster.writing import Writer
 from hubquota.domain.history import Membership, PodRecord, PolicyRevision
-from hubquota.domain.pods import rfc3339
+from hubquota.domain.pods import micros, rfc3339
 from hubquota.domain.policy import Policy
 from hubquota.domain.standing import QuotaState, Standing
 from hubquota.domain.tally import Tally
@@ -189,22 +189,28 @@ class Hub:
         self.scheduler.trickle(later)
 
     def _take_up(self, seen: Seen, status: Mapping[str, Any]) -> None:
-        """A UserQuota that was not known: written at once, unless what its status says is true."""
-        now = self._clock()
-        standing = self._standing(seen.user, staleness.used_as_told(status))
-        change = standing.next_change()
-        true = user_status(standing, self._running(seen.user), seen.generation)
-        if (change is not None and change <= now) or not staleness.still_true(status, true, now):
+        """A UserQuota that was not known: written at once, unless its status says the truth still.
+
+        It does where nothing has happened since it was made, and it would be made the same again for that instant: what
+        is ahead is told as instants, so that it stays right while time goes by.
+        """
+        standing = self._standing(seen.user, _as_of(status))
+        due, now = standing.next_change(), self._clock()
+        same = user_status(standing, self._running(seen.user), seen.generation) == status
+        changed = self._pods.meter.changed_since(seen.user, standing.at)
+        if not same or changed or (due is not None and due <= now):
             self._owed.add(seen.user)
             self._concern([seen.user])
             return
         self._note(seen.user, standing)
-        if change is not None:
-            self.scheduler.request(("user", seen.user), (change - now) / 1_000_000)
+        if due is not None:
+            self.scheduler.request(("user", seen.user), (due - now) / 1_000_000)
 
-    def _standing(self, user: str, told: Mapping[str, str] | None = None) -> Standing:
+    def _standing(self, user: str, at: int | None = None) -> Standing:
+        """Where a user stands at an instant; None: now."""
+        now = self._clock() if at is None else at
         groups = self._members.groups(user)
-        return self._pods.meter.standing(tuple(self._policies.values()), user, groups, self._clock(), told=told)
+        return self._pods.meter.standing(tuple(self._policies.values()), user, groups, now)
 
     def _note(self, user: str, standing: Standing) -> None:
         """Count a user's standing for the policies, whose statuses follow."""
@@ -281,8 +287,8 @@ class Hub:
         standing = self._standing(user)
         self._note(user, standing)
         told = user_status(standing, self._running(user), 0 if there is None else there.generation)
-        # A condition that no longer holds is taken away.
-        if not await self._writer.status("userquotas", name, {"conditions": None} | told):
+        # What no longer holds is taken away, not left as it was.
+        if not await self._writer.status("userquotas", name, {"conditions": None, "foreseenUntil": None} | told):
             # One that has just been deleted stays so, unless it counts.
             made = self._is_charged(user) and await self._make_user_quota(user)
             # At once: a hook takes one without a status for that of a user without usage.
@@ -379,6 +385,14 @@ Verdicts = tuple[tuple[str, str, bool], ...]
 def verdicts(standing: Standing) -> Verdicts:
     """What a launch meets, quota by quota."""
     return tuple((s.quota.name, str(s.quota.enforcement), s.blocked_at(standing.at)) for s in standing.quotas)
+
+
+def _as_of(status: Mapping[str, Any]) -> int | None:
+    """The instant that a status speaks for; None: it says nothing that can be read."""
+    try:
+        return micros(status["asOf"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _next_turn(policy: Policy | None, now: int) -> int | None:

@@ -82,7 +82,7 @@ class Course:
         return self._grown(self._now) - self._left(piece, self._now)
 
     def blocks(self, steps: Sequence[Step]) -> list[Block]:
-        """The stretches ahead in which usage >= limit, at most eight (S20).
+        """The stretches ahead in which usage >= limit: eight (S20), and a ninth where there are more.
 
         ``until`` is the first whole second at which usage < limit (S4).
         """
@@ -92,7 +92,7 @@ class Course:
             # Full again before the whole second at which the last stretch would have ended: one stretch.
             if found and found[-1].until is not None and start <= found[-1].until:
                 start = found.pop().start
-            if len(found) == MOST_BLOCKS:
+            if len(found) > MOST_BLOCKS:
                 break
             known = end < last.end or last.closes
             found.append(Block(start, -(-end // SECOND) * SECOND if known else None))
@@ -107,14 +107,9 @@ class Course:
                     for span in self._spans(piece, start, end):
                         yield from self._search(span, step.limit)
 
-    def first_drift(self, by: int, told: int | None = None) -> int | None:
-        """The first instant at which usage differs by ``by`` from ``told``; None: not in the forecast.
-
-        ``told`` None: from what it is now.
-        """
-        used, end = self.used if told is None else told, self._pieces[-1].end
-        if abs(self.used - used) >= by:
-            return self._now
+    def first_drift(self, by: int) -> int | None:
+        """The first instant at which usage differs by ``by`` from what it is now; None: not in the forecast."""
+        used, end = self.used, self._pieces[-1].end
         up = next((start for start, _ in self.reached([Step(self._now, end, used + by)])), None)
         down = None
         if used >= by:

@@ -47,8 +47,11 @@ class Verdict:
         return not self.refusing
 
 
-def judge(states: Sequence[QuotaState], launch: Launch, now: int) -> Verdict:
-    """Judge a launch by all states that it may touch: the user's quotas and the pools that it would charge."""
+def judge(states: Sequence[QuotaState], launch: Launch, now: int, foreseen: int | None = None) -> Verdict:
+    """Judge a launch by all states that it may touch: the user's quotas and the pools that it would charge.
+
+    ``foreseen``: up to when these are all that there are; None: for ever.
+    """
     touched = [s for s in states if touches(s, launch)]
     hit = [s for s in touched if exhausted(s, launch, now)]
     denying = [s for s in touched if s.quota.enforcement is Enforcement.DENY]
@@ -56,8 +59,12 @@ def judge(states: Sequence[QuotaState], launch: Launch, now: int) -> Verdict:
         refusing=tuple(s for s in hit if s.quota.enforcement is Enforcement.DENY),
         warning=tuple(s for s in hit if s.quota.enforcement is Enforcement.WARN),
         shadow_refusing=tuple(s for s in hit if s.quota.enforcement is Enforcement.OBSERVE),
-        until=_first_open([s.blocked for s in denying if s.quota.first.window or s in hit], now),
-        until_if_stopped=_first_open([s.blocked_if_stopped for s in denying], now),
+        until=_first_open(
+            [s.blocked for s in denying if s.quota.first.window or s in hit],
+            now,
+            min((at for at in (foreseen, *(s.foreseen for s in denying)) if at is not None), default=None),
+        ),
+        until_if_stopped=_first_open([s.blocked_if_stopped for s in denying], now, foreseen),
     )
 
 
@@ -88,10 +95,10 @@ def lasts_until(state: QuotaState, held: Holdings, launch: Launch, now: int) -> 
     return next((start for start, _ in course.reached(steps)), None)
 
 
-def _first_open(blocked: Sequence[Sequence[Block]], now: int) -> int | None:
-    """The first instant from ``now`` on at which none is blocked."""
+def _first_open(blocked: Sequence[Sequence[Block]], now: int, foreseen: int | None) -> int | None:
+    """The first instant from ``now`` on at which none is blocked; None: it is not within what is ``foreseen``."""
     at = now
-    while True:
+    while foreseen is None or at < foreseen or at == now:
         over = [b.until for blocks in blocked for b in blocks if b.start <= at and (b.until is None or at < b.until)]
         if not over:
             return at
@@ -99,3 +106,4 @@ def _first_open(blocked: Sequence[Sequence[Block]], now: int) -> int | None:
         if len(ends) < len(over):
             return None
         at = max(ends)
+    return None

@@ -192,6 +192,13 @@ class Meter:
         ends = [now if pod.finished is None else pod.finished for pod in account.live.values()]
         return max([*ends, *account.past.ends], default=None)
 
+    def changed_since(self, user: str, at: int) -> bool:
+        """Whether a pod of the user began or ended after ``at``, or is on its way."""
+        account = self._accounts.get(user) or Account()
+        live = (t for p in account.live.values() for s in p.segments for t in (s.start, s.end, p.finished))
+        edges = (*account.past.starts, *account.past.ends, *(t for t in live if t is not None))
+        return bool(account.pending) or any(edge > at for edge in edges)
+
     def held_since(self, user: str, at: int) -> frozenset[str]:
         """The resources of which the user's pods held some after ``at``."""
         account = self._accounts.get(user) or Account()
@@ -228,13 +235,12 @@ class Meter:
         groups: frozenset[str],
         now: int,
         storage: Level | None = None,
-        told: Mapping[str, str] | None = None,
     ) -> Standing:
-        """Where a user stands. ``told``: what was last said to be used, by quota, in its unit."""
+        """Where a user stands."""
         account = self._accounts.get(user) or Account()
         at_once = sum(p.end is None and p.server is not None for p in account.live.values()) + len(account.pending)
         holdings = Holdings(self._timelines(account), self.covered_since, at_once, storage)
-        return standing(policies, user, groups, holdings, now, told)
+        return standing(policies, user, groups, holdings, now)
 
     def may_refuse(self, policies: Sequence[Policy], user: str, groups: frozenset[str], now: int) -> bool:
         """Whether a quota or pool of a user is exhausted at ``now``, or is counted at once; cheaper than a standing."""

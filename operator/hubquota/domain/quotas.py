@@ -92,7 +92,9 @@ def combined(policies: Sequence[Policy], observed: Policy | None = None) -> Quot
         return _quota(policies, zeros, 0, observed)
     if overrides:
         limit = _largest(overrides)
-        return _quota(policies, [p for p in overrides if p.limit == limit], limit, observed)
+        # These alone hold: what the others except and warn of does not count either.
+        largest = [p for p in overrides if p.limit == limit]
+        return _quota(policies, largest, limit, observed, holding=largest)
     ways = {p.combine for p in policies}
     way = ways.pop() if len(ways) == 1 else Combine.MIN
     limit = _PICK[way]([p.limit for p in policies if p.limit is not None])
@@ -126,14 +128,16 @@ def _quota(
     observed: Policy | None,
     *,
     conflict: bool = False,
+    holding: Sequence[Policy] = (),
 ) -> Quota:
     rest = [p for p in policies if p not in deciding]
+    holding = holding or policies
     return Quota(
         policies=(*deciding, *rest),
         deciding=len(deciding),
         limit=limit,
-        except_profiles=frozenset.intersection(*(p.except_profiles for p in policies)),
-        warn_at=min(p.warn_at for p in policies),
+        except_profiles=frozenset.intersection(*(p.except_profiles for p in holding)),
+        warn_at=min(p.warn_at for p in holding),
         conflict=conflict,
         observed=observed,
     )

@@ -92,7 +92,7 @@ class Replay:
         standing = meter.standing(self._policies, user, groups, at)
         charged = [p for p in self._policies if p.name in standing.pools]
         pools = [state for p in charged if (state := meter.pool(p, at)) is not None]
-        return judge([*standing.quotas, *pools], Launch(held, pod.instance_type), at)
+        return judge([*standing.quotas, *pools], Launch(held, pod.instance_type), at, standing.foreseen)
 
 
 class _Story:

@@ -1,18 +1,16 @@
 """Where one user, or one pool, stands: what is used, and the stretches ahead in which a launch is refused."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from hubquota.domain.allowance import Adjustment, Allowance, Hold
-from hubquota.domain.course import Block, Course, Vertex
+from hubquota.domain.course import MOST_BLOCKS, Block, Course, Vertex
 from hubquota.domain.measure import SERVERS, Measure
 from hubquota.domain.policy import Enforcement, Policy
 from hubquota.domain.quotas import Quota, combined, covering, per_user, pools
 from hubquota.domain.timeline import Timeline
-from hubquota.domain.units import to_base
-from hubquota.domain.windows import Fixed, Window
+from hubquota.domain.windows import Calendar, Fixed, Window
 
 #: A number is told anew when it has moved by a hundredth of the limit.
 _DRIFT: Final = 100
@@ -49,8 +47,8 @@ class QuotaState:
     ``limit``: with adjustments. ``used``, ``held``: base units x microseconds, or a count or bytes where the quota has
     no window; ``used`` None: not known (storage). ``rate``: base units held now. ``covered_since``: the instant from
     which usage is known; before it, it is unknown, never 0 (S7). ``drifts``: the instant at which ``used`` will have
-    moved by a hundredth of the limit; None: not within the forecast. ``groups``: those by which the deciding policies
-    hold (S10).
+    moved by a hundredth of the limit; None: not within the forecast. ``foreseen``: ``blocked`` tells all up to this
+    instant; None: for ever. ``groups``: those by which the deciding policies hold (S10).
     """
 
     quota: Quota
@@ -63,6 +61,7 @@ class QuotaState:
     blocked_if_stopped: tuple[Block, ...]
     forecast: tuple[Vertex, ...]
     drifts: int | None
+    foreseen: int | None = None
     groups: tuple[str, ...] = ()
 
     def blocked_at(self, at: int) -> bool:
@@ -83,8 +82,9 @@ class QuotaState:
 class Standing:
     """All of one user's quotas, and the names of the pools that a launch would charge.
 
-    ``unlimited``: those that an Override lifts. ``turns``: the next instant at which an event's policy begins or ends
-    for the user; None: there is none.
+    ``unlimited``: those that an Override lifts. ``turns``: the next instant at which any event's policy begins or ends;
+    None: there is none. ``foreseen``: the next instant at which, by an event, a policy holds that does not now; None:
+    none does.
     """
 
     at: int
@@ -92,6 +92,7 @@ class Standing:
     pools: tuple[str, ...]
     unlimited: tuple[Quota, ...] = ()
     turns: int | None = None
+    foreseen: int | None = None
 
     @property
     def verdict(self) -> str:
@@ -110,14 +111,22 @@ def standing(
     groups: frozenset[str],
     held: Holdings,
     now: int,
-    told: Mapping[str, str] | None = None,
 ) -> Standing:
-    """Where a user stands at ``now``. ``told``: what was last said to be used, by quota, in its unit."""
+    """Where a user stands at ``now``."""
     covers = covering(policies, user, groups, now)
     quotas = per_user(covers)
-    states = tuple(quota_state(q, held, now, user, groups, told or {}) for q in quotas if q.limit is not None)
+    states = tuple(quota_state(q, held, now, user, groups) for q in quotas if q.limit is not None)
     unlimited = tuple(q for q in quotas if q.limit is None)
-    return Standing(now, states, tuple(p.name for p in pools(covers)), unlimited, _next_turn(policies, now))
+    turns = _turns(policies, now)
+    joins = (at for at in turns if any(p not in covers for p in covering(policies, user, groups, at)))
+    return Standing(
+        at=now,
+        quotas=states,
+        pools=tuple(p.name for p in pools(covers)),
+        unlimited=unlimited,
+        turns=turns[0] if turns else None,
+        foreseen=next(joins, None),
+    )
 
 
 def pool_state(policy: Policy, held: Holdings, now: int) -> QuotaState | None:
@@ -133,7 +142,6 @@ def quota_state(
     now: int,
     user: str = "",
     groups: frozenset[str] = frozenset(),
-    told: Mapping[str, str] = MappingProxyType({}),
 ) -> QuotaState:
     """One quota over one history. Raises ValueError for a quota without a limit."""
     if quota.limit is None:
@@ -143,9 +151,7 @@ def quota_state(
     window = quota.first.window
     if window is None:
         return _counted(quota, allowance, held, now, through)
-    shown = told.get(quota.name)
-    last = None if shown is None else to_base(shown, quota.first.unit)
-    return _over_time(quota, window, allowance, held, now, through, last)
+    return _over_time(quota, window, allowance, held, now, through)
 
 
 def _over_time(
@@ -155,7 +161,6 @@ def _over_time(
     held: Holdings,
     now: int,
     through: tuple[str, ...],
-    told: int | None,
 ) -> QuotaState:
     timeline = held.timeline(quota.first.measure)
     pieces = window.pieces(now)
@@ -164,7 +169,9 @@ def _over_time(
     at_rest = Course(timeline, pieces, now, running=False) if rate else course
     steps = allowance.steps(now, pieces[-1].end)
     limit = allowance.limit_at(now)
-    always = (Block(now, window.end if isinstance(window, Fixed) else None),) if quota.limit == 0 else None
+    always = [Block(now, window.end if isinstance(window, Fixed) else None)] if quota.limit == 0 else None
+    blocked = always or course.blocks(steps)
+    cut = blocked[MOST_BLOCKS].start if len(blocked) > MOST_BLOCKS else None
     return QuotaState(
         quota=quota,
         limit=limit,
@@ -172,12 +179,23 @@ def _over_time(
         held=allowance.held_at(now),
         rate=rate,
         covered_since=max(held.covered_since, window.opened(now)),
-        blocked=always or tuple(course.blocks(steps)),
-        blocked_if_stopped=always or tuple(at_rest.blocks(steps)),
+        blocked=tuple(blocked[:MOST_BLOCKS]),
+        blocked_if_stopped=tuple((always or at_rest.blocks(steps))[:MOST_BLOCKS]),
         forecast=tuple(course.forecast()),
-        drifts=_first(course.first_drift(max(1, limit // _DRIFT), told), allowance.next_step(now)),
+        drifts=_first(course.first_drift(max(1, limit // _DRIFT)), allowance.next_step(now)),
+        foreseen=_first(cut, _horizon(window, pieces[-1].end, rate, quota.limit), allowance.next_step(pieces[-1].end)),
         groups=through,
     )
+
+
+def _horizon(window: Window, end: int, rate: int, limit: int | None) -> int | None:
+    """Where a forecast that reaches ``end`` stops to tell; None: what is to come is no other.
+
+    Where nothing runs usage only falls, and in a rolling window that has passed once it stays as it is then. But each
+    period begins anew, and what runs may use up one that is longer, or that is further ahead.
+    """
+    may = isinstance(window, Calendar) and limit is not None and rate * window.reach >= limit
+    return end if may else None
 
 
 def _counted(quota: Quota, allowance: Allowance, held: Holdings, now: int, through: tuple[str, ...]) -> QuotaState:
@@ -206,7 +224,7 @@ def _first(*instants: int | None) -> int | None:
     return min((at for at in instants if at is not None), default=None)
 
 
-def _next_turn(policies: Iterable[Policy], now: int) -> int | None:
-    """When the next event begins or ends: it may cover the user, or free a fallback."""
+def _turns(policies: Iterable[Policy], now: int) -> list[int]:
+    """When events begin or end from now on: one may cover the user, or free a fallback."""
     events = (p.window for p in policies if isinstance(p.window, Fixed))
-    return min((at for event in events for at in (event.start, event.end) if at > now), default=None)
+    return sorted({at for event in events for at in (event.start, event.end) if at > now})

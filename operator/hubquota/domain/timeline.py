@@ -7,13 +7,15 @@ or of a whole hub. All instants are integer microseconds since 1970-01-01T00:00:
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 #: A code in the low bits of a sort key: more shapes than a hub can have, and room for the sign.
 _CODE_BITS: Final = 32
 _HALF: Final = 1 << (_CODE_BITS - 1)
 _MASK: Final = (1 << _CODE_BITS) - 1
+#: Changes that are sorted at a time.
+_PIECE: Final = 20_000
 #: An instant, base units held from it on, the integral up to it.
 _State = tuple[int, int, int]
 
@@ -35,15 +37,14 @@ class Changes:
     __slots__ = ("codes", "times")
 
     def __init__(self, stretches: Iterable[Stretch] = ()) -> None:
-        # One whole number for each change sorts several times faster than a pair, and takes a third of the memory.
-        keys = []
+        times, codes = array("q"), array("i")
         for shape, start, end in stretches:
-            keys.append(start << _CODE_BITS | shape + _HALF)
+            times.append(start)
+            codes.append(shape)
             if end is not None:
-                keys.append(end << _CODE_BITS | ~shape + _HALF)
-        keys.sort()
-        self.times = array("q", [key >> _CODE_BITS for key in keys])
-        self.codes = array("i", [(key & _MASK) - _HALF for key in keys])
+                times.append(end)
+                codes.append(~shape)
+        self.times, self.codes = _in_order(times, codes)
 
     def add(self, at: int, code: int) -> int:
         """Take in one more change; returns its place. Cheap where it is near the end."""
@@ -120,3 +121,28 @@ class Timeline:
             at, code = times[i], codes[i]
             held += amounts[code] if code >= 0 else -amounts[~code]
         return at, held, total
+
+
+def _in_order(times: "array[int]", codes: "array[int]") -> "tuple[array[int], array[int]]":
+    """Changes by time. A long history is sorted piece by piece: one list of millions of numbers takes 200 MB."""
+    ordered, beside = array("q"), array("i")
+    for piece in _pieces(times, codes):
+        # One whole number for each change sorts several times faster than a pair.
+        piece.sort()
+        ordered.extend(key >> _CODE_BITS for key in piece)
+        beside.extend((key & _MASK) - _HALF for key in piece)
+    return ordered, beside
+
+
+def _pieces(times: "array[int]", codes: "array[int]") -> Iterator[list[int]]:
+    """The keys of changes, those of each stretch of time together, the earlier stretches first."""
+    if len(times) <= _PIECE:
+        yield [at << _CODE_BITS | code + _HALF for at, code in zip(times, codes, strict=True)]
+        return
+    count, low = len(times) // _PIECE + 1, min(times)
+    width = (max(times) - low) // count + 1
+    parts = [array("i") for _ in range(count)]
+    for place, at in enumerate(times):
+        parts[(at - low) // width].append(place)
+    for part in parts:
+        yield [times[place] << _CODE_BITS | codes[place] + _HALF for place in part]

@@ -22,7 +22,8 @@ _NAMED: Final = 3
 
 def user_status(standing: Standing, running: Sequence[Json], generation: int) -> Json:
     """The status of a UserQuota. ``generation`` is that of the spec which the standing speaks for."""
-    return {
+    ahead = {} if standing.foreseen is None else {"foreseenUntil": rfc3339(standing.foreseen)}
+    return ahead | {
         "observedGeneration": generation,
         "asOf": rfc3339(standing.at),
         "decision": standing.verdict,
@@ -117,6 +118,8 @@ def _where_there_is(state: QuotaState) -> Json:
         told |= {"window": window_json(first.window), "perHour": per_hour(state.rate, first.unit)}
     if first.measure.weights:
         told["weights"] = [{"resource": r, "perHour": exactly(p)} for r, p in prices(first.measure).items()]
+    if state.foreseen is not None:
+        told["foreseenUntil"] = rfc3339(state.foreseen)
     if state.groups:
         told["group"] = state.groups[0]
     return told

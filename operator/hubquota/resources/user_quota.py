@@ -134,6 +134,7 @@ class QuotaStatus(Part):
     per_hour: Amount | None = None
     covered_since: Instant | None = None
     blocked: Annotated[tuple[Stretch, ...], Field(max_length=8)] = ()
+    foreseen_until: Instant | None = None
     blocked_if_stopped: Annotated[tuple[Stretch, ...], Field(max_length=8)] = ()
     forecast: Annotated[tuple[Vertex, ...], Field(max_length=16)] = ()
     enforcement: Text20
@@ -178,6 +179,7 @@ class UserQuotaStatus(Part):
 
     observed_generation: Generation | None = None
     as_of: Instant | None = None
+    foreseen_until: Instant | None = None
     decision: Text20 = ""
     summary: Annotated[StrictStr, Field(max_length=1000)] = ""
     quotas: Annotated[tuple[QuotaStatus, ...], Field(max_length=200)] = ()
