@@ -45,7 +45,8 @@ def running_status(pod: Pod, now: int) -> Json:
         "status": "True",
         "lastTransitionTime": rfc3339(instant(pod.since, now)),
     }
-    return {"phase": "Running", "conditions": [placed]} | dict(pod.status or {})
+    told = dict(pod.status or {})
+    return {"phase": "Running"} | told | {"conditions": [placed, *told.get("conditions", ())]}
 
 
 def finished_status(made: Json, phase: str, end: int) -> Json:

@@ -22,7 +22,18 @@ from hubquota.resources.names import user_quota_name
 from tests.scenarios import objects
 from tests.scenarios.expecting import launch_faults, policy_faults, pool_faults, user_faults
 from tests.scenarios.vocabulary import (
-    Act, Begin, Case, Delete, Finish, Grow, Join, Json, Remove, User, Write, instant,
+    Act,
+    Begin,
+    Case,
+    Delete,
+    Finish,
+    Grow,
+    Join,
+    Json,
+    Remove,
+    User,
+    Write,
+    instant,
 )  # fmt: skip
 from tests.scenarios.world import CLUSTER, OTHER_HUB, Known, World, record_of
 from tests.testbed.control_plane import ControlPlane
@@ -114,7 +125,7 @@ class Stage:
         return [self.namespace, *dict.fromkeys(other)]
 
     async def prepare(self) -> None:
-        """What is there before the operator: namespaces, policies, what the hook said of users, some pods."""
+        """What is there before the operator: namespaces, policies, and what the hook said of users."""
         for name in self.namespaces:
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
             await _call(self.rest, "POST", "/api/v1/namespaces", body)
@@ -122,8 +133,6 @@ class Stage:
             await self._write(policy, spec)
         for user in self._announced():
             await self._announce(user)
-        if self.case.told:  # what is said of policies comes of a look at all pods, which is taken at the start
-            await self._place_all()
 
     async def remember(self, ledger: Ledger) -> None:
         """What the ledger has: since when it was watched, and the pods that are gone."""
@@ -136,8 +145,10 @@ class Stage:
     async def play(self, step: int) -> None:
         """Do what happens at a step: at the first, all pods come."""
         self._phase = self.case.phases[step]
-        if step == 0 and not self.case.told:
-            await self._place_all()
+        if step == 0:
+            for known in self.world.pods:
+                if not known.is_history:
+                    await self._place(known)
         for act in self._phase.acts:
             self.world.do(act)
             await self._do(act)
@@ -207,11 +218,6 @@ class Stage:
     async def _write(self, policy: str, spec: Json) -> None:
         body = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "QuotaPolicy", "spec": spec}
         await _apply(self.rest, self._path("quotapolicies"), body | {"metadata": {"name": policy}})
-
-    async def _place_all(self) -> None:
-        for known in self.world.pods:
-            if not known.is_history:
-                await self._place(known)
 
     async def _place(self, known: Known) -> None:
         """As scheduler and kubelet do: first the instant of the placement, which the binding then leaves as it is."""

@@ -97,10 +97,10 @@ class Launch:
     asks: Mapping[str, str] = field(default_factory=lambda: {"memory": "1Gi"})
     by: tuple[str, ...] = ()
     until: When | None = None
-    if_stopped: When | None | Literal[""] = ""
+    if_stopped: When | Literal[""] | None = ""
     warned: tuple[str, ...] = ()
     shadow: tuple[str, ...] = ()
-    lasts: When | None | Literal[""] = ""
+    lasts: When | Literal[""] | None = ""
     profile: str = ""
     server: str = ""
     group: str = ""

@@ -12,8 +12,19 @@ from hubquota.ledger.merging import merged
 from hubquota.resources.policy import PolicySpec, to_policy
 from tests.scenarios import objects
 from tests.scenarios.vocabulary import (
-    Act, Begin, Case, Delete, Finish, Grow, Join, Json, Pod, Remove, Write, instant,
-)  # fmt: skip
+    Act,
+    Begin,
+    Case,
+    Delete,
+    Finish,
+    Grow,
+    Join,
+    Json,
+    Pod,
+    Remove,
+    Write,
+    instant,
+)
 
 HUB: Final = "hub"
 OTHER_HUB: Final = "other-hub"
@@ -70,8 +81,8 @@ class World:
                 self._begin(pod)
             case Finish(name, at):
                 known = self.find(name)
-                pod, end = self.last(known), instant(at, self.now)
-                status = pod["status"] | objects.finished_status(pod["spec"], "Succeeded", end)
+                last, end = self.last(known), instant(at, self.now)
+                status = last["status"] | objects.finished_status(last["spec"], "Succeeded", end)
                 known.sights.append(Sight(known.object(status), self.now))
             case Delete(name):
                 known = self.find(name)

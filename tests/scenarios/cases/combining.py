@@ -93,6 +93,13 @@ COMBINING: Final = (
         {"alice": User(quotas={"in-days": Quota(5, 10, policies=("in-days", "in-hours"))})},
     ),
     Case(
+        "limits in different units combine, and are told in the unit of the one that decides",
+        ("S12", "S13", "2 formatting"),
+        {"gib": memory(10), "mib": memory(4096, unit="MiB-hours")},
+        FIVE,
+        {"alice": User("Denied", {"mib": Quota(5120, 4096, unit="MiB-hours", policies=("mib", "gib"))})},
+    ),
+    Case(
         "policies of different enforcement do not combine",
         ("S12", "1 Warn", "1 Deny"),
         {"denies": memory(10), "warns": memory(5, enforcement="Warn")},

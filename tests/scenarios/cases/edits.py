@@ -98,11 +98,7 @@ EDITS: Final = (
         ("S14", "S22", "6 edited", "1 Observe", "1 Warn", "1 Deny"),
         {"weekly": memory(4, enforcement="Observe")},
         FIVE,
-        {
-            "alice": User(
-                quotas={"weekly": Quota(5, 4, enforcement="Observe")}, launches=(Launch(shadow=("weekly",)),)
-            )
-        },
+        {"alice": User(quotas={"weekly": Quota(5, 4, enforcement="Observe")}, launches=(Launch(shadow=("weekly",)),))},
         then=(
             Then(
                 (Write("weekly", memory(4, enforcement="Warn")),),
@@ -137,11 +133,7 @@ EDITS: Final = (
             Then(
                 (Write("weekly", memory(8, sharing="Shared")),),
                 # Two GiB leave together for four hours: half an hour of them is the 1 and a little more.
-                {
-                    "alice": User(
-                        pools=("weekly",), launches=(Launch(by=("weekly",), until="2026-04-05T00:30:01Z"),)
-                    )
-                },
+                {"alice": User(pools=("weekly",), launches=(Launch(by=("weekly",), until="2026-04-05T00:30:01Z"),))},
                 {"weekly": Quota(9, 8)},
             ),
             Then(

@@ -80,9 +80,7 @@ ENDS: Final = (
         WEEKLY,
         (Pod("alice", -10, name="stuck", status={"phase": "Pending"}),),
         {"alice": User(quotas={"weekly": Quota(10, 100, 1)}, running=1)},
-        then=(
-            Then((Delete("stuck"),), {"alice": User(quotas={"weekly": Quota(10, 100, 0, blocked=())}, running=0)}),
-        ),
+        then=(Then((Delete("stuck"),), {"alice": User(quotas={"weekly": Quota(10, 100, 0, blocked=())}, running=0)}),),
     ),
     lived(
         "an evicted pod that tells no container's end ends when it is seen",

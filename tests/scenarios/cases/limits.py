@@ -159,7 +159,11 @@ LIMITS: Final = (
         "thousandths and millions of a CPU are read as Kubernetes reads them",
         ("2 quantities", "1 cpu"),
         {"cpu": quota("cpu", 5_000_000)},
-        (Pod("alice", -10, 2, {"cpu": "1500m"}), Pod("bob", -10, 1, {"cpu": "2M"}), Pod("carol", -10, 1, {"cpu": ".5"})),
+        (
+            Pod("alice", -10, 2, {"cpu": "1500m"}),
+            Pod("bob", -10, 1, {"cpu": "2M"}),
+            Pod("carol", -10, 1, {"cpu": ".5"}),
+        ),
         {
             "alice": User(quotas={"cpu": Quota(3, 5_000_000, unit="CPU-hours")}),
             "bob": User(quotas={"cpu": Quota(2_000_000, 5_000_000)}),

@@ -50,6 +50,22 @@ POOLS: Final = (
         then=(Then((Join("alice", ("staff",)),), {"alice": User()}, {"class": Quota(5, 100)}),),
     ),
     Case(
+        "who joins a group meets its pool at once",
+        ("S15", "S18", "6 membership", "6 without a restart"),
+        {"class": CLASS},
+        (*LESSON, Pod("carol", -10, 4)),
+        {"carol": User(launches=(Launch(),))},
+        {"class": Quota(5, 4)},
+        members=BOTH,
+        then=(
+            Then(
+                (Join("carol", IN),),
+                {"carol": User(pools=("class",), launches=(Launch(by=("class",), until="2026-03-30T00:30:01Z"),))},
+                {"class": Quota(5, 4)},
+            ),
+        ),
+    ),
+    Case(
         "what was used before joining is not charged to the pool",
         ("S15", "5 groups at launch", "6 membership"),
         {"class": ROOMY},

@@ -2,9 +2,23 @@
 
 from typing import Any, Final
 
+from tests.scenarios.objects import container_status
 from tests.scenarios.vocabulary import (
-    Case, Delete, Grow, Launch, Pod, Quota, Runner, Then, Told, User, Write, container, memory, quota,
-)  # fmt: skip
+    Case,
+    Delete,
+    Grow,
+    Launch,
+    Pod,
+    Quota,
+    Runner,
+    Then,
+    Told,
+    User,
+    Write,
+    container,
+    memory,
+    quota,
+)
 
 GPU: Final = "nvidia.com/gpu"
 WEEKLY: Final = {"weekly": memory(100)}
@@ -23,6 +37,16 @@ def holds(name: str, aspects: tuple[str, ...], gib: float, **spec: Any) -> Case:
 def gibs(amount: int, **more: str) -> dict[str, Any]:
     """A container that requests so many GiB."""
     return container(requests={"memory": f"{amount}Gi"}) | more
+
+
+def resized(name: str, gib: float, pending: str, *, wants: int, has: int) -> Case:
+    """A pod in the middle of a resize holds so many GiB."""
+    in_force = {"requests": {"memory": f"{has}Gi"}}
+    status = container_status("containers-0", {"running": {}}) | {"resources": in_force}
+    waits = {"type": "PodResizePending", "status": "True", "reason": pending}
+    told = {"containerStatuses": [status], "conditions": [waits]}
+    pod = Pod("alice", -10, asks={"memory": f"{wants}Gi"}, status=told)
+    return Case(name, ("4 resize",), WEEKLY, (pod,), {"alice": User(quotas={"weekly": Quota(10 * gib, 100, gib)})})
 
 
 RESOURCES: Final = (
@@ -97,6 +121,13 @@ RESOURCES: Final = (
         because="a pod history holds what was placed",
     ),
     Case(
+        "a server that failed before it was placed does not count as one",
+        ("S23", "5 never scheduled"),
+        AT_ONCE,
+        (Pod("alice", None, status={"phase": "Failed"}),),
+        {"alice": User(quotas={"one": Quota(0, 1)}, launches=(Launch(server="second"),), running=0)},
+    ),
+    Case(
         "child pods are no servers",
         ("S23", "5 PrimeHub"),
         AT_ONCE | {"hours": quota("servers", 100)},
@@ -117,7 +148,13 @@ RESOURCES: Final = (
         {"credits": quota("credits", 100, prices={"memory": 1})},
         (Pod("alice", -10, 2, {"memory": "4Gi", GPU: "1"}),),
         {"alice": User(quotas={"credits": Quota(8, 100)}, launches=(Launch(asks={GPU: "1"}),))},
-        told={"credits": Told({"Unweighted": "NoPrice"})},
+        then=(
+            # All its users are looked at anew when a policy has changed; else twice a minute, and here no time passes.
+            Then(
+                (Write("credits", quota("credits", 100, prices={"memory": 1}, warnAt=80)),),
+                told={"credits": Told({"Unweighted": "NoPrice"})},
+            ),
+        ),
     ),
     Case(
         "new prices hold for the whole window that is open",
@@ -169,7 +206,10 @@ RESOURCES: Final = (
         {"cpu": quota("cpu", 100)},
         (Pod("alice", -10),),
         {"alice": User(quotas={"cpu": Quota(0, 100, 0)}, launches=(Launch(),))},
-        told={"cpu": Told({"NothingMetered": "NoRequests"})},
+        then=(
+            # All its users are looked at anew when a policy has changed; else twice a minute, and here no time passes.
+            Then((Write("cpu", quota("cpu", 100, warnAt=80)),), told={"cpu": Told({"NothingMetered": "NoRequests"})}),
+        ),
     ),
     Case(
         "where somebody asks for it, nothing is told",
@@ -177,7 +217,10 @@ RESOURCES: Final = (
         {"cpu": quota("cpu", 100)},
         (Pod("alice", -10), Pod("bob", -10, asks={"cpu": "1"})),
         {"alice": User(quotas={"cpu": Quota(0, 100, 0)}), "bob": User(quotas={"cpu": Quota(10, 100, 1)})},
-        told={"cpu": Told({"NothingMetered": None})},
+        then=(
+            # All its users are looked at anew when a policy has changed; else twice a minute, and here no time passes.
+            Then((Write("cpu", quota("cpu", 100, warnAt=80)),), told={"cpu": Told({"NothingMetered": None}, users=2)}),
+        ),
     ),
     holds(
         "a request that is missing beside a limit is the limit",
@@ -229,6 +272,15 @@ RESOURCES: Final = (
         3,
         resources={"requests": {"memory": "3Gi"}, "limits": {"memory": "4Gi"}},
     ),
+    holds(
+        "a limit of the pod stands only for what no container requests",
+        ("4 pod-level", "4 limit without request"),
+        1,
+        resources={"limits": {"memory": "4Gi"}},
+    ),
+    resized("a smaller size counts once the kubelet has it in force", 3, "Deferred", wants=1, has=3),
+    resized("a larger size counts from when it is asked for", 3, "Deferred", wants=3, has=1),
+    resized("a size that the node can never give does not count", 1, "Infeasible", wants=3, has=1),
     Case(
         "a resize in place begins a new segment",
         ("4 resize",),

@@ -71,6 +71,15 @@ WHO: Final = (
         told={"rest": Told({"Ineffective": "NobodyLeft"}, users=0), "all": Told({"Ineffective": None}, users=1)},
     ),
     Case(
+        "a pool covers for a fallback too",
+        ("S8", "1 fallback", "1 Shared"),
+        {"class": memory(100, groups=("students",), sharing="Shared"), "rest": memory(1, fallback=True)},
+        (Pod("alice", -5, groups=("students",)), Pod("bob", -5)),
+        {"alice": User(pools=("class",)), "bob": User("Denied", {"rest": Quota(5, 1)})},
+        {"class": Quota(5, 100)},
+        members={"alice": ("students",)},
+    ),
+    Case(
         "a policy that only warns covers for a fallback",
         ("S8", "1 Warn", "1 fallback"),
         {"all": memory(3, enforcement="Warn"), "rest": memory(1, fallback=True)},

@@ -59,6 +59,22 @@ WINDOWS: Final = (
         now=AUTUMN,
     ),
     Case(
+        "a day of 24 rolling hours has 24 also in a day of 25",
+        ("S1", "1 rolling", "1 DST"),
+        {"day": memory(100, "1d"), "month": memory(100, window=calendar("Month", "America/New_York"))},
+        (Pod("alice", -30),),
+        # November began with the Sunday, 24 and a half hours ago.
+        {"alice": User(quotas={"day": Quota(24, 100), "month": Quota(24.5, 100, covered="2026-11-01T04:00:00Z")})},
+        now=AUTUMN,
+    ),
+    Case(
+        "a week in which clocks go forward has 167 hours",
+        ("S2", "1 calendar", "1 DST", "3 blocked stretches"),
+        {"weekly": memory(160, window=calendar("Week", "Europe/Berlin"))},
+        (Pod("alice", -200),),
+        {"alice": User(quotas={"weekly": Quota(155, 160, 1, blocked=((5, 12), (172, 180)), if_stopped=())})},
+    ),
+    Case(
         "where clocks skip midnight, the day begins at the skip",
         ("S2", "1 calendar", "1 DST"),
         {"daily": memory(20, window=calendar("Day", "Asia/Beirut"))},
@@ -176,5 +192,13 @@ WINDOWS: Final = (
         },
         (Pod("alice", -7),),
         {"alice": User(quotas={"event": Quota(6, 10, blocked=((4, 14),))})},
+    ),
+    Case(
+        "after an event its pool is no pool",
+        ("S3", "S18", "1 fixed", "1 Shared"),
+        {"event": memory(1, window=fixed("2026-03-29T00:00:00Z", "2026-03-29T09:00:00Z"), sharing="Shared")},
+        (Pod("alice", -5),),
+        {"alice": User(launches=(Launch(),))},
+        {"event": None},
     ),
 )
