@@ -56,6 +56,19 @@ ATTRIBUTION: Final = (
         {"alice": used(3)},
     ),
     Case(
+        "child pods with our annotation are charged to its user, and to the groups they name",
+        ("S11", "S15", "5 our annotation"),
+        WEEKLY | {"class": memory(100, groups=("students",), sharing="Shared")},
+        (
+            Pod("alice", -10, 1),
+            Pod(None, -10, 2, marks={"hubquota.dev/user": "alice", "hubquota.dev/groups": '["students", "x"]'}),
+            Pod(None, -10, 4, marks={"hubquota.dev/user": "alice", "hubquota.dev/component": "dask-worker"}),
+        ),
+        {"alice": User(quotas={"weekly": Quota(7, 100)}, pools=("class",))},
+        {"class": Quota(2, 100)},
+        members={"alice": ("students",)},
+    ),
+    Case(
         "the hub's own annotation goes before PrimeHub's",
         ("5 raw name", "5 PrimeHub"),
         WEEKLY,
