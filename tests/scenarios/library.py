@@ -60,7 +60,7 @@ class _Library:
         pools = [state for name in standing.pools if (state := self._pools.get(name)) is not None]
         replaced = self._world.relaunched(user, expected.server)
         asked = launching.Launch(base_request(expected) | {"servers": 1000}, expected.profile, replaced)
-        verdict = launching.judge([*standing.quotas, *pools], asked, self._now)
+        verdict = launching.judge([*standing.quotas, *pools], asked, self._now, standing.foreseen)
         what = f"{user}: the engine, {label(expected)}"
         for word, names, found in (
             ("refused", expected.by, verdict.refusing),

@@ -162,6 +162,25 @@ COMBINING: Final = (
         },
     ),
     Case(
+        "an Override brings its own exceptions, and is bound by nobody else's",
+        ("S13", "1 exceptProfiles", "1 Override"),
+        {
+            "all": memory(100, exceptProfiles=("small",)),
+            "hers": memory(4, users=("alice",), combine="Override", exceptProfiles=("tiny",)),
+        },
+        FIVE,
+        {
+            "alice": User(
+                "Denied",
+                {"hers": Quota(5, 4, exceptions=("tiny",))},
+                launches=(
+                    Launch(profile="tiny"),
+                    Launch(profile="small", by=("hers",), until="2026-04-05T01:00:01Z"),
+                ),
+            )
+        },
+    ),
+    Case(
         "Observe changes no verdict; its own is that of the Deny policies with it",
         ("S14", "1 Observe"),
         {"denies": memory(10), "trial": memory(4, enforcement="Observe")},

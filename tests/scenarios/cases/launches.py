@@ -2,10 +2,16 @@
 
 from typing import Final
 
-from tests.scenarios.vocabulary import Case, Launch, Pod, Quota, User, calendar, memory, quota
+from tests.scenarios.vocabulary import Case, Launch, Pod, Quota, User, calendar, fixed, memory, quota
 
 GPU: Final = {"memory": "1Gi", "nvidia.com/gpu": "1"}
 SECOND: Final = 1 / 3600
+
+#: Every other hour 2 GiB leave a window of 20 hours, where 1 comes in; in the hours between only the 1 comes in.
+SWINGING: Final = (
+    *(Pod("alice", -20 + 2 * i, 1, {"memory": "2Gi"}, ended="Deleted") for i in range(10)),
+    Pod("alice", -1, server="long"),
+)
 
 LAUNCHES: Final = (
     Case(
@@ -96,11 +102,7 @@ LAUNCHES: Final = (
         "at most eight stretches are told",
         ("S20", "3 blocked stretches"),
         {"swinging": memory(20.5, "20h")},
-        # Every other hour 2 GiB leave the window where 1 comes in; in the hours between only the 1 comes in.
-        (
-            *(Pod("alice", -20 + 2 * i, 1, {"memory": "2Gi"}, ended="Deleted") for i in range(10)),
-            Pod("alice", -1, server="long"),
-        ),
+        SWINGING,
         {
             "alice": User(
                 "Denied",
@@ -117,6 +119,54 @@ LAUNCHES: Final = (
                 },
                 launches=(Launch(by=("swinging",), until="2026-03-29T10:30:01Z"),),
             )
+        },
+    ),
+    Case(
+        "past the eighth stretch no instant is told, for there may be a ninth",
+        ("S20", "3 first instant"),
+        {"swinging": memory(20.5, "20h"), "cpu": quota("cpu", 1, "1d")},
+        # The CPU-hours open at 15:30:01 ahead, amid the ninth.
+        (*SWINGING, Pod("alice", -9, 1, {"cpu": "2"}, ended="Deleted")),
+        {
+            "alice": User(
+                "Denied",
+                {"swinging": Quota(21, 20.5), "cpu": Quota(2, 1, blocked=((0, 15.5 + SECOND),))},
+                launches=(
+                    Launch(asks={"cpu": "1", "memory": "1Gi"}, server="x", by=("cpu", "swinging")),
+                    Launch(asks={"cpu": "1"}, server="x", by=("cpu",), until=15.5 + SECOND),
+                ),
+            )
+        },
+    ),
+    Case(
+        "past the periods that are foreseen no instant is told",
+        ("S20", "S2", "3 first instant"),
+        {"daily": memory(20, window=calendar("Day", "UTC")), "weekly": quota("cpu", 1, "7d")},
+        # The CPU-hour leaves the week in five days; today's memory and tomorrow's are foreseen.
+        (Pod("alice", -30, server="long"), Pod("alice", -40, 1, {"cpu": "1"})),
+        {
+            "alice": User(
+                "Denied",
+                {"daily": Quota(10, 20, 1, blocked=((10, 14), (34, 38))), "weekly": Quota(1, 1)},
+                launches=(
+                    Launch(asks={"cpu": "1", "memory": "1Gi"}, server="x", by=("weekly",)),
+                    Launch(asks={"cpu": "1"}, server="x", by=("weekly",), until=128 + SECOND),
+                ),
+            )
+        },
+    ),
+    Case(
+        "past the beginning of an event no instant is told, for its budget is not known before",
+        ("S20", "S3", "3 first instant"),
+        {
+            "daily": memory(4, "1d"),
+            "event": memory(50, window=fixed("2026-03-29T20:00:00Z", "2026-04-01T00:00:00Z")),
+        },
+        (Pod("alice", -10, 5), Pod("bob", -23, 5)),
+        {
+            # Alice's opens at 1:00:01 of the next day, when the event is on; Bob's before it.
+            "alice": User("Denied", {"daily": Quota(5, 4)}, launches=(Launch(by=("daily",)),)),
+            "bob": User("Denied", {"daily": Quota(5, 4)}, launches=(Launch(by=("daily",), until=2 + SECOND),)),
         },
     ),
     Case(
