@@ -1,4 +1,9 @@
-"""One control plane for all tests; each test that needs room takes a namespace of its own."""
+"""One control plane for all tests; each test that needs room takes a namespace of its own.
+
+Where the control plane comes from is in testbed/providers.py. Tests that need more of it than every provider has ask
+for ``own_control_plane``, ``namespace_controller`` or ``built_programs``; where these are not to be had, such tests are
+left out, and the summary says so.
+"""
 
 import secrets
 import sys
@@ -7,33 +12,80 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.binaries import built
+from tests.testbed.binaries import Binaries, built
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT, HubRunner
+from tests.testbed.local import LocalControlPlane
 from tests.testbed.processes import Program
+from tests.testbed.providers import chosen, control_plane
 
 CRDS = ROOT / "crds"
+
+
+def lacking() -> dict[str, str]:
+    """Fixtures that the chosen provider cannot give, and why."""
+    provider, found = chosen(), {}
+    if not provider.has_parts:
+        found["own_control_plane"] = f"etcd and kube-apiserver of {provider.name} are not ours to kill"
+    if not provider.builds:
+        found["built_programs"] = f"{provider.name} is used instead"
+    if not provider.empties_namespaces:
+        found["namespace_controller"] = f"{provider.name} has no kube-controller-manager"
+    return found
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    without = lacking().keys()
+    out = [item for item in items if without & set(getattr(item, "fixturenames", ()))]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for fixture, why in lacking().items():
+        terminalreporter.write_line(f"left out: tests that need {fixture}, for {why}")
 
 
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A real API server that knows our resources."""
-    control_plane = ControlPlane(built(), tmp_path_factory.mktemp("control-plane"))
+    found = control_plane(tmp_path_factory.mktemp("control-plane"))
     try:
-        control_plane.start()
-        control_plane.apply(CRDS)
-        yield control_plane
+        found.start()
+        found.apply(CRDS)
+        yield found
     finally:
-        control_plane.stop()
+        found.stop()
+
+
+@pytest.fixture
+def own_control_plane(api: ControlPlane) -> LocalControlPlane:
+    """The same, where its parts are ours to kill and start again."""
+    assert isinstance(api, LocalControlPlane), lacking()
+    return api
+
+
+@pytest.fixture
+def built_programs() -> Binaries:
+    """The programs that the Go toolchain built."""
+    assert chosen().builds, lacking()
+    return built()
+
+
+@pytest.fixture
+def namespace_controller(api: ControlPlane) -> ControlPlane:
+    """The same, where a deleted namespace goes by itself."""
+    assert api.empties_namespaces, lacking()
+    return api
 
 
 @pytest.fixture
 def namespace(api: ControlPlane) -> Iterator[str]:
     """A namespace that goes when the test ends."""
     name = f"t-{secrets.token_hex(4)}"
-    assert api.kubectl("create", "namespace", name).returncode == 0
+    api.make_namespace(name)
     yield name
-    api.kubectl("delete", "namespace", name, "--wait=false")
+    api.end_namespace(name)
 
 
 @pytest.fixture

@@ -86,9 +86,9 @@ def until(check: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def older_crd(api: ControlPlane) -> Iterator[None]:
-    """UserQuotas of any form are let through meanwhile."""
-    crd = ("crd", "userquotas.hubquota.dev")
+def older_crd(api: ControlPlane, plural: str = "userquotas") -> Iterator[None]:
+    """Objects of any form are let through meanwhile."""
+    crd = ("crd", f"{plural}.hubquota.dev")
     strict = json.loads(api.kubectl("get", *crd, "-o", "json").stdout)["spec"]["versions"][0]["schema"]
 
     def put(schema: object) -> None:
@@ -205,7 +205,10 @@ def test_what_an_older_crd_let_through_gets_a_condition_and_stops_nobody(api: Co
             ready = bench.condition("uq", name, "Ready")
             assert (ready["status"], ready["reason"]) == ("False", "Invalid")
         # A user who is a number: the API server's own rules fail on it, so it takes no status either.
-        eventually(lambda: "userquota=b2 cannot be told so, only be deleted" in operator.last_words(100_000), operator)
+        eventually(
+            lambda: "userquotas=b2 cannot be told what is wrong, only be deleted" in operator.last_words(100_000),
+            operator,
+        )
         bench.do("patch", "uq", "b5", "--type=merge", "-p", '{"spec": {"groups": ["g"]}}')
         eventually(lambda: bench.status("b5").get("decision") == "Allowed", operator)
         assert "conditions" not in bench.status("b5")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hubquota.domain.pods import micros
-from tests.testbed.control_plane import ControlPlane
+from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.manifests import operator_kubeconfig
 from tests.testbed.processes import Program
 
@@ -57,17 +57,14 @@ class Bench:
         """A pod on a node since ``at``."""
         meta = {"name": name, "annotations": {"hub.jupyter.org/username": user}}
         container = {"name": "notebook", "image": "i", "resources": {"requests": {"memory": memory}}}
-        self.do(
-            "create",
-            "-f",
-            "-",
-            body={"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [container]}},
-        )
+        # A scheduler, where there is one, leaves it alone; and its node is there.
+        spec = {"schedulerName": NODE, "containers": [container]}
+        self.do("create", "-f", "-", body={"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
             "metadata": {"name": name},
-            "target": {"kind": "Node", "name": "n"},
+            "target": {"kind": "Node", "name": NODE},
         }
         self.do("create", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{name}/binding", "-f", "-", body=binding)
         placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": at}

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.environments import HUBS, hub_python
 from tests.testbed.stage import Stage, policy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
 EVERYONE = {"everyone": True}
 
 
-@pytest.fixture
-def stage(api: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(api, namespace, tmp_path / "stage")
+@pytest.fixture(params=HUBS, ids=[f"JupyterHub {major}" for major in HUBS])
+def stage(api: ControlPlane, namespace: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """Everything together, with each JupyterHub that the hook serves."""
+    made = Stage(api, namespace, tmp_path / "stage", python=hub_python(request.param))
     try:
         made.start()
         yield made

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cluster.test_operator import HUBQUOTA, POLICY, Bench, ago
-from tests.testbed.control_plane import ControlPlane
+from tests.testbed.local import LocalControlPlane
 from tests.testbed.manifests import OPERATOR, give_rights, rendered
 from tests.testbed.processes import Program
 
@@ -34,24 +34,26 @@ exec env -u KUBECONFIG "$@"
 
 
 @pytest.fixture
-def account(api: ControlPlane, namespace: str, tmp_path: Path) -> Path:
+def account(own_control_plane: LocalControlPlane, namespace: str, tmp_path: Path) -> Path:
     """The operator's service account as the kubelet mounts it. It has no rights yet."""
-    assert api.kubectl("create", "serviceaccount", OPERATOR, "-n", namespace).returncode == 0
+    assert own_control_plane.kubectl("create", "serviceaccount", OPERATOR, "-n", namespace).returncode == 0
     folder = tmp_path / "account"
     folder.mkdir()
-    told = api.kubectl("create", "token", OPERATOR, "-n", namespace)
+    told = own_control_plane.kubectl("create", "token", OPERATOR, "-n", namespace)
     (folder / "token").write_text(told.stdout.strip())
     (folder / "namespace").write_text(namespace)
-    shutil.copy(api.authority, folder / "ca.crt")
+    shutil.copy(own_control_plane.authority, folder / "ca.crt")
     return folder
 
 
 @pytest.fixture
-def operator(api: ControlPlane, account: Path, tmp_path: Path) -> Iterator[Program]:
+def operator(own_control_plane: LocalControlPlane, account: Path, tmp_path: Path) -> Iterator[Program]:
     """An operator with the settings of the manifests; only its ledger is elsewhere."""
-    settings = next(body for body in rendered(api.binaries) if body["kind"] == "ConfigMap")["data"]["settings.yaml"]
+    settings = next(body for body in rendered(own_control_plane.kubectl_program) if body["kind"] == "ConfigMap")[
+        "data"
+    ]["settings.yaml"]
     (tmp_path / "settings.yaml").write_text(settings)
-    address = urlsplit(api.url)
+    address = urlsplit(own_control_plane.url)
     env = {
         "KUBERNETES_SERVICE_HOST": str(address.hostname),
         "KUBERNETES_SERVICE_PORT": str(address.port),
@@ -74,15 +76,15 @@ def eventually(check: Callable[[], bool], program: Program) -> None:
 
 
 def test_an_operator_in_a_pod_serves_its_own_namespace_with_its_own_account(
-    api: ControlPlane, namespace: str, operator: Program, tmp_path: Path
+    own_control_plane: LocalControlPlane, namespace: str, operator: Program, tmp_path: Path
 ) -> None:
     eventually(lambda: "Lease cannot be had" in operator.last_words(), operator)
     assert (
         f'cannot get resource \\"leases\\" in API group \\"coordination.k8s.io\\" in the namespace \\"{namespace}\\"'
         in (operator.last_words())
     )
-    give_rights(api, namespace)
-    bench = Bench(api, namespace, tmp_path)
+    give_rights(own_control_plane, namespace)
+    bench = Bench(own_control_plane, namespace, tmp_path)
     bench.do("create", "-f", "-", body=POLICY)
     eventually(lambda: f"hub={namespace} is served" in operator.last_words(), operator)
     given = len(operator.last_words(1_000_000))

@@ -11,7 +11,6 @@ import yaml
 
 import hubquota_hook
 from hubquota.settings import load
-from tests.testbed.binaries import Binaries
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.manifests import MANIFESTS, OPERATOR, rendered
 
@@ -25,8 +24,8 @@ FOLDERS = {
 }
 
 
-def deployment(binaries: Binaries, folder: str = "base") -> dict[str, Any]:
-    found: dict[str, Any] = next(body for body in rendered(binaries, folder) if body["kind"] == "Deployment")
+def deployment(kubectl: Path, folder: str = "base") -> dict[str, Any]:
+    found: dict[str, Any] = next(body for body in rendered(kubectl, folder) if body["kind"] == "Deployment")
     return found
 
 
@@ -39,13 +38,13 @@ def test_the_api_server_takes_all_of_it(api: ControlPlane, folder: str) -> None:
     done = api.kubectl("apply", *strictly, "-k", str(MANIFESTS / folder))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert len(done.stdout.splitlines()) == len(rendered(api.binaries, folder))
+    assert len(done.stdout.splitlines()) == len(rendered(api.kubectl_program, folder))
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_each_binding_names_accounts_of_the_namespaces_at_hand(api: ControlPlane, folder: str) -> None:
     operator, hubs = FOLDERS[folder]
-    bindings = [body for body in rendered(api.binaries, folder) if body["kind"] == "RoleBinding"]
+    bindings = [body for body in rendered(api.kubectl_program, folder) if body["kind"] == "RoleBinding"]
     found = {
         (binding["metadata"]["namespace"], subject["namespace"], subject["name"], binding["roleRef"]["name"])
         for binding in bindings
@@ -61,7 +60,7 @@ def test_each_binding_names_accounts_of_the_namespaces_at_hand(api: ControlPlane
 def test_the_operator_s_pod_keeps_to_the_restricted_pod_security_standard(api: ControlPlane, namespace: str) -> None:
     label = ("pod-security.kubernetes.io/enforce=restricted", "pod-security.kubernetes.io/enforce-version=latest")
     assert api.kubectl("label", "namespace", namespace, *label).returncode == 0
-    pod = deployment(api.binaries)["spec"]["template"]
+    pod = deployment(api.kubectl_program)["spec"]["template"]
     pod |= {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator"}}
     create = ("create", "-n", namespace, "--dry-run=server", "--validate=strict", "-f", "-")
     done = api.kubectl(*create, stdin=json.dumps(pod))
@@ -74,25 +73,25 @@ def test_the_operator_s_pod_keeps_to_the_restricted_pod_security_standard(api: C
 def test_the_operator_reads_its_settings_and_can_write_its_ledger(
     api: ControlPlane, folder: str, tmp_path: Path
 ) -> None:
-    pod = deployment(api.binaries, folder)["spec"]["template"]["spec"]
+    pod = deployment(api.kubectl_program, folder)["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     file = PurePosixPath(container["args"][container["args"].index("--config") + 1])
     assert mounts[str(file.parent)]["readOnly"]
-    config = next(o for o in rendered(api.binaries, folder) if o["kind"] == "ConfigMap")
+    config = next(o for o in rendered(api.kubectl_program, folder) if o["kind"] == "ConfigMap")
     written = tmp_path / file.name
     written.write_text(config["data"][file.name])
     settings = load([written])
     ledger = PurePosixPath(settings.database().removeprefix("sqlite:///"))
     volume = next(v for v in pod["volumes"] if v["name"] == mounts[str(ledger.parent)]["name"])
-    claim = next(o for o in rendered(api.binaries, folder) if o["kind"] == "PersistentVolumeClaim")
+    claim = next(o for o in rendered(api.kubectl_program, folder) if o["kind"] == "PersistentVolumeClaim")
     assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     operator, hubs = FOLDERS[folder]
     assert list(settings.hub_namespaces or [operator]) == hubs
 
 
 def test_the_image_is_the_one_that_this_version_builds(api: ControlPlane) -> None:
-    (container,) = deployment(api.binaries)["spec"]["template"]["spec"]["containers"]
+    (container,) = deployment(api.kubectl_program)["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"hubquota:{version('hubquota')}"
 
 

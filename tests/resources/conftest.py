@@ -1,16 +1,15 @@
 """A way to ask the API server what it thinks of an object, without keeping it."""
 
 import json
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.rest import credentials
 
 #: What the API server says of an object: an empty string where it takes it.
 Judge = Callable[[dict[str, Any]], str]
@@ -43,12 +42,12 @@ def judge_status(api: ControlPlane) -> Iterator[Judge]:
 
 
 def _asked(api: ControlPlane, method: str, path: str, body: dict[str, Any]) -> str:
-    token = yaml.safe_load(api.kubeconfig.read_text())["users"][0]["user"]["token"]
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    url = f"{api.url}{path}?dryRun=All&fieldValidation=Strict"
+    admin = credentials(api.kubeconfig)
+    headers = {**admin.headers, "Content-Type": "application/json"}
+    url = f"{admin.server}{path}?dryRun=All&fieldValidation=Strict"
     request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30, context=ssl._create_unverified_context()):
+        with urllib.request.urlopen(request, timeout=30, context=admin.context):
             return ""
     except urllib.error.HTTPError as error:
         with error:

@@ -13,9 +13,8 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -35,28 +34,30 @@ _PROGRAMS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Binaries:
-    """Paths of the control plane's programs."""
-
-    folder: Path
-
-    def __getitem__(self, program: str) -> Path:
-        return self.folder / program
+#: Programs by name. kube-controller-manager may be missing among those that a caller brings.
+Binaries = Mapping[str, Path]
 
 
-def built(report: TextIO = sys.stderr) -> Binaries:
-    """The programs, building those that are missing; says so to ``report``, for a first build takes minutes.
+def built(report: TextIO = sys.stderr, *only: str) -> Binaries:
+    """The programs, all or ``only`` some, building those that are missing.
 
-    Raises RuntimeError with the compiler's last words if a build fails.
+    Says so to ``report``, for a first build takes minutes. Raises RuntimeError with the compiler's last words if a
+    build fails.
     """
     folder = cache() / f"bin-{_pins()}"
     folder.mkdir(parents=True, exist_ok=True)
+    wanted = [program for program in _PROGRAMS if not only or program[0] in only]
     with locked(folder / ".lock"):
-        for program, module, package, takes in _PROGRAMS:
+        for program, module, package, takes in wanted:
             if not (folder / program).exists():
                 _build(folder / program, _MODULES / module, package, takes, report)
-    return Binaries(folder)
+    return {program: folder / program for program, *_ in wanted}
+
+
+def all_built() -> bool:
+    """Whether nothing is left to build, so that no toolchain is needed."""
+    folder = cache() / f"bin-{_pins()}"
+    return all((folder / program).exists() for program, *_ in _PROGRAMS)
 
 
 def built_oracle(report: TextIO = sys.stderr) -> Path:

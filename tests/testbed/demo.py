@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.testbed.binaries import built
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT
+from tests.testbed.providers import control_plane
 from tests.testbed.stage import Stage
 
 _NAMESPACE: Final = "demo"
@@ -33,10 +33,9 @@ What an admin sees:
 def main() -> int:
     """Set up, tell, and wait for Ctrl-C."""
     print("hubquota demo: the first run builds a kube-apiserver, which takes some minutes", flush=True)
-    binaries = built(sys.stdout)
     with tempfile.TemporaryDirectory(prefix="hubquota-demo-") as name, contextlib.ExitStack() as ending:
         folder = Path(name)
-        api = ControlPlane(binaries, folder / "control-plane")
+        api = control_plane(folder / "control-plane", sys.stdout)
         ending.callback(api.stop)
         for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with SIGINT ignored
             signal.signal(number, signal.default_int_handler)
@@ -50,7 +49,7 @@ def main() -> int:
 
 
 def _set_up(api: ControlPlane, folder: Path, ending: contextlib.ExitStack) -> None:
-    print("starting etcd and kube-apiserver ...", flush=True)
+    print("starting the control plane ...", flush=True)
     api.start()
     api.apply(ROOT / "crds", _NAMESPACE)
     print("starting fake kubelet, JupyterHub and operator ...", flush=True)
@@ -60,7 +59,7 @@ def _set_up(api: ControlPlane, folder: Path, ending: contextlib.ExitStack) -> No
     done = api.kubectl("apply", "-n", _NAMESPACE, "-f", str(ROOT / "manifests" / "examples" / "demo.yaml"))
     print(done.stdout or done.stderr, flush=True)
     words = {"url": stage.hub.url, "kubeconfig": api.kubeconfig, "namespace": _NAMESPACE, "folder": folder}
-    print(_WELCOME.format(**words, kubectl=api.binaries["kubectl"]), flush=True)
+    print(_WELCOME.format(**words, kubectl=api.kubectl_program), flush=True)
 
 
 if __name__ == "__main__":

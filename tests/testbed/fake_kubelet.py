@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import httpx
 
+from tests.testbed.control_plane import NODE
 from tests.testbed.rest import Json, Rest
 
 DO: Final = "testbed.hubquota.dev/do"
@@ -28,7 +29,7 @@ _PORT: Final = 8888
 
 
 class FakeKubelet:
-    """All pods of one namespace, on one node that needs no object."""
+    """All pods of one namespace, on one node; a real cluster's controllers want it to be there (fake_node.py)."""
 
     def __init__(self, rest: Rest, namespace: str, log: Path) -> None:
         self._rest, self._path, self._log = rest, f"/api/v1/namespaces/{namespace}/pods", log
@@ -82,7 +83,7 @@ class FakeKubelet:
         placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": at}
         await self._rest.status(f"{self._path}/{name}", {"conditions": [placed]})
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}}
-        binding |= {"target": {"apiVersion": "v1", "kind": "Node", "name": "fake"}}
+        binding |= {"target": {"apiVersion": "v1", "kind": "Node", "name": NODE}}
         with contextlib.suppress(httpx.HTTPStatusError):  # bound already, before a restart of this program
             await self._rest.call("POST", f"{self._path}/{name}/binding", binding)
         address = await self._serve(pod["metadata"]["uid"])

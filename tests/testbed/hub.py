@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.testbed.binaries import cache, locked
-from tests.testbed.control_plane import ControlPlane
+from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.manifests import give_rights
 from tests.testbed.processes import Program, free_port
 
@@ -50,6 +50,7 @@ c.JupyterHub.allow_named_servers = True
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 c.KubeSpawner.namespace = "{namespace}"
 c.KubeSpawner.image = "fake"
+c.KubeSpawner.scheduler_name = "{node}"  # a scheduler, where there is one, leaves the pods to the fake kubelet
 c.KubeSpawner.mem_guarantee = "1G"  # KubeSpawner reads 1G as 1 GiB
 c.KubeSpawner.start_timeout = 60
 c.KubeSpawner.poll_interval = 5
@@ -82,6 +83,7 @@ class HubRunner:
                 proxy=json.dumps([str(part) for part in proxy_command()]),
                 token=self.token,
                 namespace=namespace,
+                node=NODE,
                 extra=extra,
             )
         )

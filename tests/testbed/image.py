@@ -11,8 +11,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tests.testbed.binaries import built
-from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT
+from tests.testbed.local import LocalControlPlane
 from tests.testbed.manifests import OPERATOR, give_rights, rendered
 from tests.testbed.processes import NotReady, Program
 
@@ -22,7 +22,7 @@ _ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 Json = dict[str, Any]
 
 
-def run(api: ControlPlane, folder: Path) -> None:
+def run(api: LocalControlPlane, folder: Path) -> None:
     """Serve, and stop in order. Raises NotReady with the operator's last words."""
     give_rights(api, _NAMESPACE)
     program = Program("operator", ["docker", "run", *_flags(api, folder)], folder / "operator.log")
@@ -35,8 +35,8 @@ def run(api: ControlPlane, folder: Path) -> None:
         raise NotReady(f"the operator did not stop in order:\n{program.last_words()}")
 
 
-def _flags(api: ControlPlane, folder: Path) -> list[str]:
-    objects = {body["kind"]: body for body in rendered(api.binaries)}
+def _flags(api: LocalControlPlane, folder: Path) -> list[str]:
+    objects = {body["kind"]: body for body in rendered(api.kubectl_program)}
     pod = objects["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     rights, user = container["securityContext"], pod["securityContext"]
@@ -67,7 +67,7 @@ def _mount(mount: Json, volumes: list[Json], objects: dict[str, Json], folder: P
     return f"--volume={here}:{mount['mountPath']}{':ro' if mount.get('readOnly') else ''}"
 
 
-def _account(api: ControlPlane, here: Path) -> Path:
+def _account(api: LocalControlPlane, here: Path) -> Path:
     here.mkdir()
     told = api.kubectl("create", "token", OPERATOR, "-n", _NAMESPACE)
     (here / "token").write_text(told.stdout.strip())
@@ -79,7 +79,7 @@ def _account(api: ControlPlane, here: Path) -> Path:
 def main() -> int:
     """Start a control plane, run the image, end both; 1 where it did not serve."""
     with tempfile.TemporaryDirectory(prefix="hubquota-image-") as folder:
-        api = ControlPlane(built(), Path(folder) / "control-plane")
+        api = LocalControlPlane(built(), Path(folder) / "control-plane")
         try:
             api.start()
             api.apply(ROOT / "crds", _NAMESPACE)

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import yaml
 
-from tests.testbed.binaries import Binaries
 from tests.testbed.control_plane import ControlPlane
 
 MANIFESTS: Final = Path(__file__).parents[2] / "manifests"
@@ -21,17 +20,17 @@ _NAMESPACE: Final = "namespace: jupyterhub\n"
 Json = dict[str, Any]
 
 
-def rendered(binaries: Binaries, folder: str = "base", namespace: str = "jupyterhub") -> list[Json]:
+def rendered(kubectl: Path, folder: str = "base", namespace: str = "jupyterhub") -> list[Json]:
     """All objects of a folder of manifests, those of the base's namespace moved to another one.
 
     Raises RuntimeError with kubectl's words.
     """
-    return list(yaml.safe_load_all(_text(binaries, folder).replace(_NAMESPACE, f"namespace: {namespace}\n")))
+    return list(yaml.safe_load_all(_text(kubectl, folder).replace(_NAMESPACE, f"namespace: {namespace}\n")))
 
 
 def give_rights(api: ControlPlane, namespace: str) -> None:
     """Make the base's accounts and Roles, for a hub and its operator in one namespace. Raises RuntimeError."""
-    rights = [body for body in rendered(api.binaries, namespace=namespace) if body["kind"] in _RIGHTS]
+    rights = [body for body in rendered(api.kubectl_program, namespace=namespace) if body["kind"] in _RIGHTS]
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": rights})
     done = api.kubectl("apply", "-f", "-", stdin=listed)
     if done.returncode:
@@ -52,8 +51,8 @@ def operator_kubeconfig(api: ControlPlane, namespace: str) -> Path:
 
 
 @cache
-def _text(binaries: Binaries, folder: str) -> str:
-    command = [str(binaries["kubectl"]), "kustomize", str(MANIFESTS / folder)]
+def _text(kubectl: Path, folder: str) -> str:
+    command = [str(kubectl), "kustomize", str(MANIFESTS / folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)

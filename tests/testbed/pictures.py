@@ -10,10 +10,9 @@ from typing import Final
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.testbed.binaries import built
-from tests.testbed.control_plane import ControlPlane
-from tests.testbed.hub import ROOT
-from tests.testbed.stage import Stage, policy
+from tests.testbed.hub import ROOT, HubRunner
+from tests.testbed.providers import control_plane
+from tests.testbed.stage import HOOK, Stage, policy
 
 _IMAGES: Final = ROOT / "docs" / "img"
 _NAMESPACE: Final = "demo"
@@ -31,10 +30,7 @@ _ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-netw
 
 def take(stage: Stage, page: Page) -> None:
     """Walk the way of a user whose quota runs out, and take a picture at each stop."""
-    page.goto(stage.hub.url)
-    page.fill("#username_input", "alice")
-    page.fill("#password_input", "demo")
-    page.click("#login_submit")
+    _log_in(stage.hub, page)
     # A pod that is not placed yet keeps the page where it tells what is left.
     stage.kubelet.stop()
     _start(stage, page, "/hub/spawn/alice?profile=small")
@@ -68,11 +64,25 @@ def _until_used_up(stage: Stage) -> None:
 
 
 def form(stage: Stage, page: Page) -> None:
-    """The form page, on a hub that waits for the answer before it shows the next page."""
-    page.goto(f"{stage.hub.url}/hub/spawn/alice")
-    page.click("input[type=submit]")
-    page.get_by_text("It will work again").first.wait_for()
-    page.screenshot(path=_IMAGES / "refused-form.png")
+    """The form page, which tells it where a hub waits a while for the answer, as JupyterHub does by itself."""
+    stage.hub.stop()
+    waiting = HubRunner(stage.api, _NAMESPACE, stage.folder / "waiting", "c.JupyterHub.tornado_settings = {}\n" + HOOK)
+    waiting.start()
+    try:
+        _log_in(waiting, page)
+        page.goto(f"{waiting.url}/hub/spawn/alice")
+        page.click("form button[type=submit]")
+        page.get_by_text("It will work again").first.wait_for()
+        page.screenshot(path=_IMAGES / "refused-form.png")
+    finally:
+        waiting.stop()
+
+
+def _log_in(hub: HubRunner, page: Page) -> None:
+    page.goto(hub.url)
+    page.fill("#username_input", "alice")
+    page.fill("#password_input", "demo")
+    page.click("#login_submit")
 
 
 def main() -> int:
@@ -85,7 +95,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hubquota-pictures-") as name, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(_ARGUMENTS))
         page = browser.new_page(viewport={"width": 1000, "height": 620})
-        api = ControlPlane(built(), Path(name) / "control-plane")
+        api = control_plane(Path(name) / "control-plane")
         stage: Stage | None = None
         try:
             api.start()

@@ -1,7 +1,12 @@
 """The API server as a test sees it: plain JSON over httpx, with the credentials of a kubeconfig."""
 
+import base64
 import json
-from collections.abc import AsyncIterator
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,15 +17,23 @@ Json = dict[str, Any]
 _TIMEOUT: Final = httpx.Timeout(10, read=30)
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """Where an API server is, and how it knows us: by a header or by a client certificate in the context."""
+
+    server: str
+    headers: Mapping[str, str]
+    context: ssl.SSLContext
+
+
 class Rest:
     """A client; use it as an asynchronous context manager."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = yaml.safe_load(kubeconfig.read_text())
-        server = config["clusters"][0]["cluster"]["server"]
-        headers = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
-        # The test bed's API server signs its own certificate, on the loopback interface.
-        self._http = httpx.AsyncClient(base_url=server, headers=headers, verify=False, timeout=_TIMEOUT)
+        known = credentials(kubeconfig)
+        self._http = httpx.AsyncClient(
+            base_url=known.server, headers=known.headers, verify=known.context, timeout=_TIMEOUT
+        )
 
     async def __aenter__(self) -> "Rest":
         return self
@@ -48,3 +61,57 @@ class Rest:
             answer.raise_for_status()
             async for line in answer.aiter_lines():
                 yield json.loads(line)
+
+
+def credentials(kubeconfig: Path) -> Credentials:
+    """What the current context of a kubeconfig says. Raises ValueError where it says it in a way not known here."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    context = _named(config, "context", config["current-context"])
+    cluster, user = _named(config, "cluster", context["cluster"]), _named(config, "user", context["user"])
+    token = user.get("token") or _text(user, "tokenFile", kubeconfig.parent)
+    if not token and not {"client-certificate", "client-certificate-data"} & set(user):
+        raise ValueError(
+            f"the user {context['user']!r} of {kubeconfig} has neither a token nor a client certificate: "
+            "write a kubeconfig with a token of `kubectl create token` into it"
+        )
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return Credentials(cluster["server"], headers, _tls(cluster, user, kubeconfig.parent))
+
+
+def _tls(cluster: Json, user: Json, folder: Path) -> ssl.SSLContext:
+    trusted = _bytes(cluster, "certificate-authority", folder)
+    context = ssl.create_default_context(cadata=trusted.decode() if trusted else None)
+    # Clusters' own authorities often lack what RFC 5280 asks of them; kubectl takes them too.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if cluster.get("insecure-skip-tls-verify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    certificate, key = (_bytes(user, f"client-{part}", folder) for part in ("certificate", "key"))
+    if certificate and key:
+        with _file(certificate) as certificate_file, _file(key) as key_file:
+            context.load_cert_chain(certificate_file, key_file)
+    return context
+
+
+def _named(config: Json, kind: str, name: str) -> Json:
+    found: Json = next(entry[kind] for entry in config[f"{kind}s"] if entry["name"] == name)
+    return found
+
+
+def _bytes(entry: Json, name: str, folder: Path) -> bytes:
+    """A field of a kubeconfig, inline or in a file beside it; empty where it is not there."""
+    if f"{name}-data" in entry:
+        return base64.b64decode(entry[f"{name}-data"])
+    return (folder / entry[name]).read_bytes() if name in entry else b""
+
+
+def _text(entry: Json, name: str, folder: Path) -> str:
+    return _bytes(entry, name, folder).decode().strip()
+
+
+@contextmanager
+def _file(content: bytes) -> Iterator[str]:
+    """A file for as long as OpenSSL reads it; only we may read it."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file.name

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from hubquota.domain.pods import micros
 from hubquota.domain.units import decimal
-from tests.testbed.binaries import built
-from tests.testbed.control_plane import ControlPlane
 from tests.testbed.fake_kubelet import truth
 from tests.testbed.hub import ROOT
+from tests.testbed.providers import control_plane
 from tests.testbed.stage import Stage, policy
 
 _NAMESPACE: Final = "smoke"
@@ -159,10 +158,9 @@ def _running(stage: Stage, user: str) -> bool:
 
 def main() -> int:
     """Set up, run, tear down; 1 where a step failed."""
-    binaries = built()
     line = Timeline()
     with tempfile.TemporaryDirectory(prefix="hubquota-smoke-") as folder:
-        api = ControlPlane(binaries, Path(folder) / "control-plane")
+        api = control_plane(Path(folder) / "control-plane")
         stage: Stage | None = None
         try:
             api.start()

@@ -18,13 +18,18 @@ HOOK: Final[str] = _VALUES["extraConfig"]["zz-hubquota"]
 
 
 class Stage:
-    """One hub with all its parts in a folder. ``extra``: lines of the hub's configuration, before the hook's."""
+    """One hub with all its parts in a folder.
 
-    def __init__(self, api: ControlPlane, namespace: str, folder: Path, extra: str = "") -> None:
+    ``extra``: lines of the hub's configuration, before the hook's; ``python``: whose JupyterHub.
+    """
+
+    def __init__(
+        self, api: ControlPlane, namespace: str, folder: Path, extra: str = "", python: Path = Path(sys.executable)
+    ) -> None:
         self.api, self.namespace, self.folder = api, namespace, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.truth = folder / "kubelet.jsonl"
-        self.hub = HubRunner(api, namespace, folder / "hub", extra + HOOK)
+        self.hub = HubRunner(api, namespace, folder / "hub", extra + HOOK, python)
         self.kubelet = self._python(
             "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth
         )

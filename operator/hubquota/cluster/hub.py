@@ -305,16 +305,18 @@ class Hub:
 
     async def _write_ignored(self, name: str) -> float | None:
         seen = self._members.named(name)
-        if seen is None or seen.ignored is None:
-            return None
+        if seen is not None and seen.ignored is not None:
+            await self._tell("userquotas", name, members.ignored_status(seen, self._clock()))
+        return None
+
+    async def _tell(self, plural: str, name: str, told: Json) -> None:
+        """Write the status of an object that may be so wrong that the API server takes no status of it either."""
         try:
-            await self._writer.status("userquotas", name, members.ignored_status(seen, self._clock()))
+            await self._writer.status(plural, name, told)
         except ApiError as error:
             if error.status != _INVALID:
                 raise
-            # Its spec is so wrong that the API server takes no status of it either.
-            logger.warning("userquota=%s cannot be told so, only be deleted: %s", name, error)
-        return None
+            logger.warning("%s=%s cannot be told what is wrong, only be deleted: %s", plural, name, error)
 
     async def _write_policy(self, name: str) -> float | None:
         stored = self._stored.get(name)
@@ -326,7 +328,7 @@ class Hub:
         told = policies.status(stored, active, facts, now)
         same = {k: v for k, v in told.items() if k != "asOf"}
         if self._told.get(name) != same:
-            await self._writer.status("quotapolicies", name, told)
+            await self._tell("quotapolicies", name, told)
             self._told[name] = same
         look_again = None if active is None else now + facts.findings.good_for
         changes = (None if facts.pool is None else facts.pool.next_change(now), _next_turn(active, now), look_again)
