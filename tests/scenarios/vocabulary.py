@@ -202,8 +202,8 @@ class Case:
     """One scenario. ``shows``: what it is a case of (see ``aspects``).
 
     ``members``: the groups of users as the hub says now; who is not listed is in none. ``homes``: sizes of home
-    directories, which only the library can be told yet. ``runs``: through what it runs; ``because`` says why not
-    through all. ``tables``: what is expected at first; ``then``: what happens next.
+    directories, which only the library can be told yet. ``users``, ``pools``, ``told``: what is expected at first;
+    ``then``: what happens next. ``runs``: through what it runs; ``because`` says why not through all.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.scenarios.vocabulary import Case, Launch, Pod, Quota, Then, Told, User, Write, memory, quota
+from tests.scenarios.vocabulary import Case, Launch, Pod, Quota, Then, Told, User, Write, calendar, fixed, memory, quota
 
 FIVE: Final = (Pod("alice", -10, 5),)
 
@@ -100,6 +100,28 @@ COMBINING: Final = (
         {"alice": User("Denied", {"mib": Quota(5120, 4096, unit="MiB-hours", policies=("mib", "gib"))})},
     ),
     Case(
+        "windows and weights that come to the same are the same",
+        ("S12", "1 calendar", "1 fixed", "1 credits"),
+        {
+            "week": memory(10, window=calendar("Week", "UTC", weekStart="Monday")),
+            "week-too": memory(6, window=calendar("Week", "UTC")),
+            "event": memory(9, window=fixed("2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z")),
+            "event-too": memory(7, window=fixed("2026-03-29T02:00:00+02:00", "2026-03-30T02:00:00+02:00")),
+            "credits": quota("credits", 20, prices={"memory": 1, "cpu": 2}),
+            "credits-too": quota("credits", 8, prices={"cpu": "2.0", "memory": "1.000"}),
+        },
+        FIVE,
+        {
+            "alice": User(
+                quotas={
+                    "week-too": Quota(5, 6, policies=("week-too", "week")),
+                    "event-too": Quota(5, 7, policies=("event-too", "event")),
+                    "credits-too": Quota(5, 8, policies=("credits-too", "credits")),
+                }
+            )
+        },
+    ),
+    Case(
         "policies of different enforcement do not combine",
         ("S12", "1 Warn", "1 Deny"),
         {"denies": memory(10), "warns": memory(5, enforcement="Warn")},
@@ -195,6 +217,33 @@ COMBINING: Final = (
                 says="memory: 5 of 10 GiB-hours in 7d",
             )
         },
+    ),
+    Case(
+        "each policy that observes is judged beside the Deny policies, not beside the other",
+        ("S14", "1 Observe"),
+        {
+            "denies": memory(8),
+            "loose": memory(10, enforcement="Observe"),
+            "strict": memory(3, enforcement="Observe"),
+        },
+        FIVE,
+        {
+            "alice": User(
+                quotas={
+                    "denies": Quota(5, 8),
+                    "loose": Quota(5, 8, enforcement="Observe"),
+                    "strict": Quota(5, 3, enforcement="Observe"),
+                },
+                launches=(Launch(shadow=("strict",)),),
+            )
+        },
+    ),
+    Case(
+        "unlimited warnings lift no refusal",
+        ("S12", "1 unlimited", "1 Warn"),
+        {"denies": memory(4), "vip": memory(None, users=("alice",), combine="Override", enforcement="Warn")},
+        FIVE,
+        {"alice": User("Denied", {"denies": Quota(5, 4)})},
     ),
     Case(
         "an observed Override would free whom the others refuse, and does not",

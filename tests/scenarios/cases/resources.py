@@ -99,6 +99,13 @@ RESOURCES: Final = (
         },
     ),
     Case(
+        "limits of servers at once add up too",
+        ("S23", "S13", "1 servers", "1 Sum"),
+        {"one": quota("servers", 1, "", combine="Sum"), "two-more": quota("servers", 2, "", combine="Sum")},
+        (Pod("alice", -10), Pod("alice", -9, server="b")),
+        {"alice": User(quotas={"one": Quota(2, 3)}, launches=(Launch(server="c"), Launch(server="b")))},
+    ),
+    Case(
         "servers on their way count as servers at once, until they are gone",
         ("S23", "5 never scheduled"),
         AT_ONCE,

@@ -71,6 +71,17 @@ WHO: Final = (
         told={"rest": Told({"Ineffective": "NobodyLeft"}, users=0), "all": Told({"Ineffective": None}, users=1)},
     ),
     Case(
+        "several fallbacks combine, and an unlimited policy covers too",
+        ("S8", "S13", "1 fallback", "1 unlimited"),
+        {
+            "rest": memory(10, fallback=True),
+            "rest-too": memory(4, fallback=True),
+            "vip": memory(None, users=("alice",), combine="Override"),
+        },
+        (Pod("alice", -5), Pod("bob", -5)),
+        {"alice": User(), "bob": User("Denied", {"rest-too": Quota(5, 4, policies=("rest-too", "rest"))})},
+    ),
+    Case(
         "a pool covers for a fallback too",
         ("S8", "1 fallback", "1 Shared"),
         {"class": memory(100, groups=("students",), sharing="Shared"), "rest": memory(1, fallback=True)},
