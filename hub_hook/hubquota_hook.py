@@ -124,12 +124,16 @@ def setup_hubquota(c: Any) -> None:
 
 @dataclass(frozen=True)
 class Launch:
-    """What is to be launched. ``request``: bytes of memory, thousandths of everything else; only what is asked for."""
+    """What is to be launched. ``request``: bytes of memory, thousandths of everything else; only what is asked for.
+
+    ``group``: the one it is launched for; empty: none was chosen.
+    """
 
     user: str
     server: str
     profile: str
     request: Mapping[str, int]
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -509,7 +513,7 @@ class Gate:
         try:
             launch = await self._launch(spawner)
             groups = await names_of(spawner.user.groups)
-            chosen = self._chosen_group(spawner)
+            chosen = launch.group
             if chosen and chosen not in groups:
                 text = f"You are not a member of the group {chosen!r}: choose one of your own groups."
                 _refuse(spawner, text, html.escape(text), "compute-quota-exceeded")
@@ -563,7 +567,8 @@ class Gate:
         if hasattr(spawner, "load_user_options"):
             await spawner.load_user_options()
         profile = (spawner.user_options or {}).get("profile") or ""
-        return Launch(spawner.user.name, spawner.name or "", str(profile), requested(spawner))
+        chosen = self._chosen_group(spawner)
+        return Launch(spawner.user.name, spawner.name or "", str(profile), requested(spawner), chosen)
 
     def _chosen_group(self, spawner: Any) -> str:
         option = self._options.launch_group
@@ -649,11 +654,19 @@ class Gate:
 def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
     """Judge a launch by a UserQuota's status and by the pools that it names."""
     status = known.get("status", {})
-    states = [shared.policies.get(name, {}).get("status", {}).get("pool") for name in status.get("pools", ())]
+    pools = [shared.policies.get(name, {}) for name in status.get("pools", ())]
+    states = [pool.get("status", {}).get("pool") for pool in pools if _charges(pool, launch)]
     quotas = [*status.get("quotas", ()), *(pool for pool in states if pool)]
-    running = status.get("running", ())
+    running = [*status.get("running", ()), *({"server": name} for name in status.get("pending", ()))]
     verdict = judge(quotas, running, launch, shared.now, _foreseen(status))
     return Answer(verdict, running, shared.now, first=not status)
+
+
+def _charges(policy: Json, launch: Launch) -> bool:
+    """Whether a launch charges a pool of the user's: one for a chosen group charges no other group's."""
+    scope = policy.get("spec", {}).get("scope", {})
+    named = scope.get("everyone") or launch.user in scope.get("users", ())
+    return not launch.group or bool(named) or launch.group in scope.get("groups", ())
 
 
 def requested(spawner: Any) -> dict[str, int]:

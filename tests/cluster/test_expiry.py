@@ -70,7 +70,7 @@ def test_the_meter_knows_when_a_user_last_held_something() -> None:
     assert meter.last_held("a", NOW) is None
     meter.take([pod("1", 5), pod("2", 3)])
     assert meter.last_held("a", NOW) == 5
-    meter.expect("a", "3", 1)
+    meter.expect("a", "3", "")
     assert meter.last_held("a", NOW) == NOW
     meter.drop("a", "3")
     meter.take([pod("4", None)])

@@ -92,11 +92,11 @@ def test_a_pod_on_its_way_is_a_server_at_once_until_it_is_placed_or_gone() -> No
     def count() -> int | None:
         return meter.standing([at_once], "a", NOBODY, HOUR).quotas[0].used
 
-    meter.expect("a", "1", 0)
+    meter.expect("a", "1", "")
     assert count() == 1
     meter.take([pod("1", "a", 0)])
     assert count() == 1
-    meter.expect("a", "2", 0)
+    meter.expect("a", "2", "")
     assert count() == 2
     meter.drop("a", "2")
     meter.take([replace(pod("3", "a", 0), server=None)])

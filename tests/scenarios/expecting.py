@@ -66,13 +66,19 @@ def policy_faults(name: str, expected: Told, status: Json) -> Iterator[str]:
 
 
 def launch_faults(
-    user: str, launches: Sequence[Launch], status: Json, pools: Mapping[str, Json | None], now: int
+    user: str,
+    launches: Sequence[Launch],
+    status: Json,
+    pools: Mapping[str, Json | None],
+    specs: Mapping[str, Json],
+    now: int,
 ) -> Iterator[str]:
-    """What the hook would make of launches otherwise, by these statuses."""
+    """What the hook would make of launches otherwise, by these statuses; ``specs``: of the policies, by name."""
     moment = _moment(now)
-    shared = hook.Shared({name: {"status": {"pool": pool}} for name, pool in pools.items()}, moment, moment)
+    policies = {name: {"spec": specs.get(name, {}), "status": {"pool": pool}} for name, pool in pools.items()}
+    shared = hook.Shared(policies, moment, moment)
     for launch in launches:
-        asked = hook.Launch(user, launch.server, launch.profile, base_request(launch))
+        asked = hook.Launch(user, launch.server, launch.profile, base_request(launch), launch.group)
         answer = hook._answer({"status": status}, shared, asked)
         verdict: Any = answer.verdict
         what = f"{user}: the hook, {label(launch)}"

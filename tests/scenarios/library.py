@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from hubquota.domain import launch as launching
 from hubquota.domain.metering import Meter
 from hubquota.domain.pods import rfc3339
+from hubquota.domain.pooling import charges
 from hubquota.domain.quantities import base_units, thousandths
 from hubquota.domain.standing import Level, QuotaState, Standing
 from hubquota.resources.status import quota_json, user_status
@@ -29,7 +30,7 @@ class _Library:
         self._meter = Meter(world.case.covered_since)
         self._meter.take(world.records())
         for known in world.pending():
-            self._meter.expect(known.pod.user or "", known.uid, self._now)
+            self._meter.expect(known.pod.user or "", known.uid, known.pod.server)
         states = {p.name: self._meter.pool(p, self._now) for p in self._policies if p.shared}
         self._pools: dict[str, QuotaState | None] = states
 
@@ -39,9 +40,9 @@ class _Library:
             yield from pool_faults(name, pool, pools.get(name), self._now)
         for user, expected in phase.users.items():
             standing = self._standing(user)
-            status = user_status(standing, self._running(user), 0)
+            status = user_status(standing, self._running(user), 0, self._meter.pending(user))
             yield from user_faults(user, expected, status, self._now)
-            yield from launch_faults(user, expected.launches, status, pools, self._now)
+            yield from launch_faults(user, expected.launches, status, pools, self._world.specs, self._now)
             for launch in expected.launches:
                 yield from self._launch_faults(user, launch, standing)
             if expected.running is not None and expected.running != len(self._running(user)):
@@ -57,7 +58,9 @@ class _Library:
         return [{"pod": name} | ({} if server is None else {"server": server}) for name, server in pods]
 
     def _launch_faults(self, user: str, expected: Launch, standing: Standing) -> Iterator[str]:
-        pools = [state for name in standing.pools if (state := self._pools.get(name)) is not None]
+        paying = (expected.group,) if expected.group else tuple(self._world.groups(user))
+        mine = [p.name for p in self._policies if p.name in standing.pools and charges(p.scope, user, paying)]
+        pools = [state for name in mine if (state := self._pools.get(name)) is not None]
         replaced = self._world.relaunched(user, expected.server)
         asked = launching.Launch(base_request(expected) | {"servers": 1000}, expected.profile, replaced)
         verdict = launching.judge([*standing.quotas, *pools], asked, self._now, standing.foreseen)

@@ -47,8 +47,8 @@ _MERGE: Final = "application/merge-patch+json"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
 _NOT_YET: Final = (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS)
 _IN_FLIGHT: Final = 16
-#: Hubs of one operator: each takes a connection for its watch of UserQuotas, of the hundred that it has.
-_HUBS: Final = 75
+#: Hubs of one operator, as many as its settings allow.
+_HUBS: Final = 500
 #: Seconds for all statuses to follow a step.
 _PATIENCE: Final = 60.0
 _RUNTIME: Final = {
@@ -176,7 +176,7 @@ class Stage:
         status = found.get("status", {})
         yield from _stale(found)
         yield from user_faults(user, expected, status, self.case.at)
-        yield from launch_faults(user, expected.launches, status, pools, self.case.at)
+        yield from launch_faults(user, expected.launches, status, pools, self.world.specs, self.case.at)
         if expected.running is not None and expected.running != len(status.get("running", ())):
             yield f"{user}: {expected.running} should run, not {status.get('running')}"
 

@@ -65,7 +65,7 @@ class _Replay:
             yield from user_faults(user, expected, status, self._now)
             # What a relaunch replaces is no part of a history: by then it is over.
             plain = [launch for launch in expected.launches if not self._world.relaunched(user, launch.server)]
-            yield from launch_faults(user, plain, status, told["pools"], self._now)
+            yield from launch_faults(user, plain, status, told["pools"], self._world.specs, self._now)
         for launch in expected.launches:
             if not self._world.relaunched(user, launch.server):
                 yield from self._launch_faults(user, launch)

@@ -134,6 +134,8 @@ async def connected(seconds: float) -> AsyncIterator[Api]:
     ``seconds``: how long a call may take. Raises ApiError where there is neither.
     """
     settings = of_the_pod() if in_cluster() else await _of_the_kubeconfig()
+    # Each hub's watch keeps a connection; aiohttp's own limit of 100 would let everything else wait for ever.
+    settings.connection_pool_maxsize = 0
     async with client.ApiClient(settings) as transport:
         yield Api(transport, seconds)
 

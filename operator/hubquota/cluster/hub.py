@@ -205,7 +205,7 @@ class Hub:
         """
         standing = self._standing(seen.user, _as_of(status))
         due, now = standing.next_change(), self._clock()
-        same = user_status(standing, self._running(seen.user), seen.generation) == status
+        same = self._status(seen.user, standing, seen.generation) == status
         changed = self._pods.meter.changed_since(seen.user, standing.at)
         if not same or changed or (due is not None and due <= now):
             self._owed.add(seen.user)
@@ -295,7 +295,7 @@ class Hub:
             return None
         standing = self._standing(user)
         self._note(user, standing)
-        told = user_status(standing, self._running(user), 0 if there is None else there.generation)
+        told = self._status(user, standing, 0 if there is None else there.generation)
         # What no longer holds is taken away, not left as it was.
         if not await self._writer.status("userquotas", name, {"conditions": None, "foreseenUntil": None} | told):
             # One that has just been deleted stays so, unless it counts.
@@ -363,8 +363,9 @@ class Hub:
         users = self._members.users() | self._pods.meter.users()
         return users, self._members.all_groups() | self._pods.meter.groups()
 
-    def _running(self, user: str) -> list[Json]:
-        return [_running(pod) for pod in self._pods.meter.running(user)]
+    def _status(self, user: str, standing: Standing, generation: int) -> Json:
+        meter = self._pods.meter
+        return user_status(standing, [_running(p) for p in meter.running(user)], generation, meter.pending(user))
 
     def _seconds_to(self, at: int | None) -> float | None:
         return None if at is None else max(0.0, (at - self._clock()) / 1_000_000)

@@ -97,6 +97,8 @@ def ignored_status(seen: Seen, now: int) -> Json:
         "quotas": None,
         "pools": None,
         "running": None,
+        "pending": None,
+        "foreseenUntil": None,
         "conditions": [ready],
     }
 

@@ -6,10 +6,18 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from hubquota.cluster.api import Api
-from hubquota.cluster.observing import USERNAME, Poison, PoisonPod, Sight, observed, running_before_placement
+from hubquota.cluster.observing import (
+    SERVERNAME,
+    USERNAME,
+    Poison,
+    PoisonPod,
+    Sight,
+    observed,
+    running_before_placement,
+)
 from hubquota.domain.history import PodRecord
 from hubquota.domain.metering import Meter
-from hubquota.domain.pods import micros, rfc3339
+from hubquota.domain.pods import rfc3339
 from hubquota.domain.windows import DAY, HOUR, SECOND
 from hubquota.ledger import Digest, Ledger, undigested
 from hubquota.metrics import HubMetrics
@@ -195,11 +203,12 @@ class Pods:
         concerned = set()
         for sight in sights:
             metadata = sight.pod["metadata"]
-            user = (metadata.get("annotations") or {}).get(USERNAME)
+            marks = metadata.get("annotations") or {}
+            user = marks.get(USERNAME)
             if not user:
                 continue
             if running_before_placement(sight.pod) and not sight.gone:
-                if self.meter.expect(user, metadata["uid"], micros(metadata["creationTimestamp"])):
+                if self.meter.expect(user, metadata["uid"], marks.get(SERVERNAME, "")):
                     concerned.add(user)
             elif self.meter.drop(user, metadata["uid"]):
                 concerned.add(user)

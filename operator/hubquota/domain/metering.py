@@ -54,11 +54,11 @@ class Past:
 
 @dataclass(slots=True)
 class Account:
-    """One user's pods. ``pending``: those on their way, by uid: servers at once, though they hold nothing yet (S23)."""
+    """One user's pods. ``pending``: servers on their way, by uid: they count at once, but hold nothing yet (S23)."""
 
     past: Past = field(default_factory=Past)
     live: dict[str, PodRecord] = field(default_factory=dict)
-    pending: dict[str, int] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -140,12 +140,17 @@ class Meter:
                 del account.live[pod.uid]
                 self._put_away(account, pod)
 
-    def expect(self, user: str, uid: str, since: int) -> bool:
-        """A pod of the user is on its way; returns whether that is news."""
+    def expect(self, user: str, uid: str, server: str) -> bool:
+        """A server of the user is on its way; returns whether that is news."""
         pending = self._accounts[user].pending
         news = uid not in pending
-        pending.setdefault(uid, since)
+        pending[uid] = server
         return news
+
+    def pending(self, user: str) -> list[str]:
+        """The names of the user's servers that are on their way."""
+        account = self._accounts.get(user)
+        return sorted(account.pending.values()) if account else []
 
     def drop(self, user: str, uid: str) -> bool:
         """A pod is on its way no more; returns whether it was."""

@@ -14,6 +14,7 @@ from hubquota.domain.history import PodRecord
 from hubquota.domain.launch import Launch, Verdict, judge
 from hubquota.domain.metering import Meter
 from hubquota.domain.policy import Policy
+from hubquota.domain.pooling import charges
 from hubquota.domain.standing import QuotaState, Standing
 from hubquota.domain.windows import DAY
 
@@ -90,7 +91,8 @@ class Replay:
         if not meter.may_refuse(self._policies, user, groups, at):
             return Verdict((), (), (), at, at)
         standing = meter.standing(self._policies, user, groups, at)
-        charged = [p for p in self._policies if p.name in standing.pools]
+        paying = tuple(groups) if pod.chosen_group is None else (pod.chosen_group,)
+        charged = [p for p in self._policies if p.name in standing.pools and charges(p.scope, user, paying)]
         pools = [state for p in charged if (state := meter.pool(p, at)) is not None]
         return judge([*standing.quotas, *pools], Launch(held, pod.instance_type), at, standing.foreseen)
 

@@ -82,9 +82,9 @@ class QuotaState:
 class Standing:
     """All of one user's quotas, and the names of the pools that a launch would charge.
 
-    ``unlimited``: those that an Override lifts. ``turns``: the next instant at which any event's policy begins or ends;
-    None: there is none. ``foreseen``: the next instant at which, by an event, a policy holds that does not now; None:
-    none does.
+    ``observed_pools``: those of the pools that only observe, of which users see nothing (S14). ``unlimited``: quotas
+    that an Override lifts. ``turns``: the next instant at which any event's policy begins or ends; None: there is none.
+    ``foreseen``: the next instant at which, by an event, a policy holds that does not now; None: none does.
     """
 
     at: int
@@ -93,6 +93,7 @@ class Standing:
     unlimited: tuple[Quota, ...] = ()
     turns: int | None = None
     foreseen: int | None = None
+    observed_pools: frozenset[str] = frozenset()
 
     @property
     def verdict(self) -> str:
@@ -126,6 +127,7 @@ def standing(
         unlimited=unlimited,
         turns=turns[0] if turns else None,
         foreseen=next(joins, None),
+        observed_pools=frozenset(p.name for p in pools(covers) if p.enforcement is Enforcement.OBSERVE),
     )
 
 

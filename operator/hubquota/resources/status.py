@@ -20,8 +20,11 @@ _LONGEST: Final = 1000
 _NAMED: Final = 3
 
 
-def user_status(standing: Standing, running: Sequence[Json], generation: int) -> Json:
-    """The status of a UserQuota. ``generation`` is that of the spec which the standing speaks for."""
+def user_status(standing: Standing, running: Sequence[Json], generation: int, pending: Sequence[str] = ()) -> Json:
+    """The status of a UserQuota. ``generation`` is that of the spec which the standing speaks for.
+
+    ``pending``: names of servers that are on their way.
+    """
     ahead = {} if standing.foreseen is None else {"foreseenUntil": rfc3339(standing.foreseen)}
     return ahead | {
         "observedGeneration": generation,
@@ -31,6 +34,7 @@ def user_status(standing: Standing, running: Sequence[Json], generation: int) ->
         "quotas": [quota_json(state) for state in standing.quotas],
         "pools": list(standing.pools),
         "running": list(running),
+        "pending": list(pending),
     }
 
 
@@ -73,7 +77,8 @@ def summary(standing: Standing) -> str:
     """A line for people, as of its instant: it names instants, never durations, for it is read later."""
     shown = [s for s in standing.quotas if s.quota.enforcement is not Enforcement.OBSERVE]
     lines = [_line(s, standing.at) for s in sorted(shown, key=lambda s: not s.blocked_at(standing.at))]
-    lines += [f"shared: {', '.join(standing.pools)}"] if standing.pools else []
+    pools = [name for name in standing.pools if name not in standing.observed_pools]
+    lines += [f"shared: {', '.join(pools)}"] if pools else []
     return "; ".join(lines)[:_LONGEST] or "no limit"
 
 

@@ -185,5 +185,6 @@ class UserQuotaStatus(Part):
     quotas: Annotated[tuple[QuotaStatus, ...], Field(max_length=200)] = ()
     pools: Names200 = ()
     running: Annotated[tuple[RunningPod, ...], Field(max_length=100)] = ()
+    pending: Annotated[tuple[Text255, ...], Field(max_length=100)] = ()
     storage: StorageStatus | None = None
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), AfterValidator(_one_of_each_type)] = ()

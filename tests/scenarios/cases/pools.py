@@ -195,4 +195,32 @@ POOLS: Final = (
             ),
         ),
     ),
+    Case(
+        "a launch for a chosen group meets that group's pool and no other",
+        ("S15", "S18"),
+        {"class": CLASS, "project": memory(100, groups=("project",), sharing="Shared")},
+        (Pod("alice", -10, 5, groups=("project", "students"), chosen="students"),),
+        {
+            "alice": User(
+                pools=("class", "project"),
+                launches=(
+                    Launch(group="project"),
+                    Launch(group="students", by=("class",), until="2026-03-30T01:00:01Z"),
+                    Launch(by=("class",), until="2026-03-30T01:00:01Z"),
+                ),
+            )
+        },
+        members={"alice": ("project", "students")},
+    ),
+    Case(
+        "users see nothing of a pool that only observes",
+        ("S14",),
+        {
+            "trial": memory(1, groups=("students",), sharing="Shared", enforcement="Observe"),
+            "warns": memory(100, groups=("students",), sharing="Shared", enforcement="Warn"),
+        },
+        (Pod("alice", -10, 2, groups=IN),),
+        {"alice": User(pools=("trial", "warns"), says="shared: warns", launches=(Launch(shadow=("trial",)),))},
+        members={"alice": IN},
+    ),
 )

@@ -114,7 +114,7 @@ RESOURCES: Final = (
             "alice": User(
                 "Denied",
                 {"one": Quota(1, 1)},
-                launches=(Launch(server="second", by=("one",), if_stopped=0),),
+                launches=(Launch(server="second", by=("one",), if_stopped=0), Launch(server="first")),
                 running=0,
             )
         },
