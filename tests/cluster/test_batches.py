@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hubquota.domain.history import Membership, PodRecord
 from hubquota.domain.windows import SECOND
 from hubquota.ledger import Ledger
 from hubquota.metrics import Metrics
+from tests.cluster.test_scheduling import until
 
 NOW = 1_780_000_000 * SECOND
 
@@ -29,17 +31,19 @@ class Counting(Ledger):
 
     async def record(self, seen: Sequence[PodRecord]) -> list[PodRecord]:
         self._judge()
-        return await super().record(seen)
+        kept = await super().record(seen)
+        self.written += 1
+        return kept
 
     async def record_membership(self, *seen: Membership) -> None:
         self._judge()
         await super().record_membership(*seen)
+        self.written += 1
 
     def _judge(self) -> None:
         if self.broken:
             self.failed += 1
             raise OperationalError("write", {}, Exception("disk full"))
-        self.written += 1
 
 
 @pytest.fixture
