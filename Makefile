@@ -41,7 +41,7 @@ lint: setup ## Check style, types and layers
 	$(UV) run hadolint Dockerfile
 
 test: setup ## Run all tests
-	$(UV) run pytest
+	$(UV) run pytest -n auto --dist worksteal
 
 bench: setup ## Measure, and prove against generated truth (BENCH names some of: accuracy retries scale operating)
 	$(UV) run python -m tests.bench $(BENCH)
