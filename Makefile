@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke pictures image image-check test lint
+.PHONY: help setup demo smoke pictures image image-check test bench scenarios lint
 
 # uv is the one tool that has to be there; pip brings it where it is missing.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
@@ -31,6 +31,9 @@ image: ## Build the image hubquota:VERSION (needs Docker; CONTRIBUTING.md says h
 image-check: setup ## Run that image as the Deployment of the manifests says, against a real kube-apiserver
 	$(UV) run python -m tests.testbed.image
 
+scenarios: setup ## Write docs/scenarios.md anew from the table of scenarios
+	$(UV) run python -m tests.scenarios.listing
+
 lint: setup ## Check style, types and layers
 	$(UV) run ruff check . && $(UV) run ruff format --check .
 	$(UV) run mypy operator hub_hook tests
@@ -38,4 +41,7 @@ lint: setup ## Check style, types and layers
 	$(UV) run hadolint Dockerfile
 
 test: setup ## Run all tests
-	$(UV) run pytest
+	$(UV) run pytest -n auto --dist worksteal
+
+bench: setup ## Measure, and prove against generated truth (BENCH names some of: accuracy retries scale operating)
+	$(UV) run python -m tests.bench $(BENCH)

@@ -54,8 +54,8 @@ _GROUP_BYTES = 160 * 1024
 _AT_A_TIME = 1000
 _RETRY_SPREAD = 61
 _OURS = "hubquota.dev/"
-_SIZES = {"MiB-hours": 2**20, "GiB-hours": 2**30, "TiB-hours": 2**40}
-_THOUSANDTHS = ("CPU-hours", "device-hours", "GPU-hours", "hours")
+_GIB_IN = {"MiB-hours": Decimal(1024), "TiB-hours": 1 / Decimal(1024)}
+_PERIODS = {"Day": "today", "Week": "this week", "Month": "this month", "Quarter": "this quarter", "Year": "this year"}
 #: Now is the API server's Date header, cut to a whole second: a stretch that begins within it has begun. Ends are whole
 #: seconds, so for them the cut is exact.
 _TICK = timedelta(seconds=1)
@@ -124,12 +124,16 @@ def setup_hubquota(c: Any) -> None:
 
 @dataclass(frozen=True)
 class Launch:
-    """What is to be launched. ``request``: bytes of memory, thousandths of everything else; only what is asked for."""
+    """What is to be launched. ``request``: bytes of memory, thousandths of everything else; only what is asked for.
+
+    ``group``: the one it is launched for; empty: none was chosen.
+    """
 
     user: str
     server: str
     profile: str
     request: Mapping[str, int]
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,19 +147,29 @@ class Verdict:
     until_if_stopped: "datetime | None" = None
 
 
-def judge(quotas: Iterable[Json], running: Sequence[Json], launch: Launch, now: datetime) -> Verdict:
-    """Refuse where a quota that the launch touches is used up and denies; unknown enforcements only observe."""
+def judge(
+    quotas: Iterable[Json],
+    running: Sequence[Json],
+    launch: Launch,
+    now: datetime,
+    foreseen: "datetime | None" = None,
+) -> Verdict:
+    """Refuse where a quota that the launch touches is used up and denies; unknown enforcements only observe.
+
+    ``foreseen``: up to when these quotas are all that there are; None: for ever.
+    """
     touched = [q for q in quotas if touches(q, launch)]
     hit = [q for q in touched if used_up(q, running, launch, now)]
     refusing = [q for q in hit if q["enforcement"] == "Deny"]
     shown = [q for q in touched if q["enforcement"] in ("Deny", "Warn") and q not in hit]
-    denying = [q for q in touched if q["enforcement"] == "Deny"]
+    # Servers at once are counted, not foreseen: one that is not full now is not full later either.
+    denying = [q for q in touched if q["enforcement"] == "Deny" and ("window" in q or q in hit)]
     return Verdict(
         refusing=refusing,
         warning=[q for q in hit if q["enforcement"] == "Warn"],
         open=shown,
-        until=first_open(denying, "blocked", now) if refusing else None,
-        until_if_stopped=first_open(denying, "blockedIfStopped", now) if refusing else None,
+        until=first_open(denying, "blocked", now, [foreseen, *map(_foreseen, denying)]) if refusing else None,
+        until_if_stopped=first_open(denying, "blockedIfStopped", now, [foreseen]) if refusing else None,
     )
 
 
@@ -163,7 +177,7 @@ def touches(quota: Json, launch: Launch) -> bool:
     """A launch touches a quota only if it asks for its resource; a server always asks for a server."""
     if launch.profile and launch.profile in quota.get("exceptProfiles", ()):
         return False
-    return quota["resource"] == "servers" or launch.request.get(quota["resource"], 0) > 0
+    return quota["resource"] == "storage" or per_hour(quota, launch) > 0
 
 
 def used_up(quota: Json, running: Sequence[Json], launch: Launch, now: datetime) -> bool:
@@ -174,10 +188,12 @@ def used_up(quota: Json, running: Sequence[Json], launch: Launch, now: datetime)
     return any(start < now + _TICK and (end is None or now < end) for start, end in stretches(quota, "blocked"))
 
 
-def first_open(quotas: Sequence[Json], key: str, now: datetime) -> "datetime | None":
-    """The first instant at which none of them is used up; None: not within what is known."""
-    at = now
-    while True:
+def first_open(
+    quotas: Sequence[Json], key: str, now: datetime, foreseen: "Sequence[datetime | None]" = ()
+) -> "datetime | None":
+    """The first instant at which none of them is used up; None: not within what is known, or ``foreseen``."""
+    at, end = now, min((moment for moment in foreseen if moment is not None), default=None)
+    while end is None or at < end or at == now:
         ends = [
             end for q in quotas for start, end in stretches(q, key) if start < at + _TICK and (end is None or at < end)
         ]
@@ -185,7 +201,12 @@ def first_open(quotas: Sequence[Json], key: str, now: datetime) -> "datetime | N
             return at
         if any(end is None for end in ends):
             return None
-        at = max(end for end in ends if end is not None)
+        at = max(until for until in ends if until is not None)
+    return None
+
+
+def _foreseen(quota: Json) -> "datetime | None":
+    return instant(quota["foreseenUntil"]) if "foreseenUntil" in quota else None
 
 
 def stretches(quota: Json, key: str) -> "Iterator[tuple[datetime, datetime | None]]":
@@ -199,11 +220,13 @@ def lasts_until(quota: Json, launch: Launch, now: datetime) -> "datetime | None"
     vertices = [(instant(v["at"]), Decimal(v["used"])) for v in quota.get("forecast", ())]
     if not vertices:
         return None
-    limit, rate = Decimal(quota["limit"]), per_hour(quota, launch)
+    limit, rate, since = Decimal(quota["limit"]), per_hour(quota, launch), now
     for (at, used), (then, after) in zip(vertices, vertices[1:]):  # noqa: B905, RUF007 - Python 3.10
         if then <= now:
             continue
-        level, level_then = used + rate * _hours(at - now), after + rate * _hours(then - now)
+        if then == at:
+            since = at  # a new period begins, for this server too
+        level, level_then = used + rate * _hours(at - since), after + rate * _hours(then - since)
         if level_then >= limit:
             share = (limit - level) / (level_then - level) if level_then > level else Decimal(0)
             seconds = (share * Decimal((then - at).total_seconds())).to_integral_value(ROUND_FLOOR)
@@ -213,10 +236,15 @@ def lasts_until(quota: Json, launch: Launch, now: datetime) -> "datetime | None"
 
 def per_hour(quota: Json, launch: Launch) -> Decimal:
     """What the launch adds to a quota in an hour, in the quota's unit."""
-    asked = 1000 if quota["resource"] == "servers" else launch.request.get(quota["resource"], 0)
-    unit = quota["unit"]
-    size = 1000 if unit in _THOUSANDTHS else _SIZES.get(unit)
-    return Decimal(asked) / size if size else Decimal(0)
+    if quota["resource"] == "credits":
+        return sum((Decimal(w["perHour"]) * _held(w["resource"], launch) for w in quota.get("weights", ())), Decimal(0))
+    return _held(quota["resource"], launch) * _GIB_IN.get(quota["unit"], 1)
+
+
+def _held(resource: str, launch: Launch) -> Decimal:
+    """GiB of memory, CPUs, devices or servers that a launch asks for; a server always asks for a server."""
+    asked = 1000 if resource == "servers" else launch.request.get(resource, 0)
+    return Decimal(asked) / (2**30 if resource == "memory" else 1000)
 
 
 def _hours(span: timedelta) -> Decimal:
@@ -265,8 +293,6 @@ def _used_up(quota: Json) -> str:
 
 
 def _again(verdict: Verdict, running: Sequence[Json], now: datetime) -> str:
-    if all(Decimal(q["limit"]) == 0 for q in verdict.refusing):
-        return "The limit is 0, so no such server can be started."
     servers = ", ".join(dict.fromkeys(f"“{pod.get('server') or 'default'}”" for pod in running))
     sooner = verdict.until_if_stopped
     if verdict.until is not None:
@@ -277,6 +303,11 @@ def _again(verdict: Verdict, running: Sequence[Json], now: datetime) -> str:
     if sooner is not None and servers:
         from_when = "at once" if sooner <= now else f"from {_moment(sooner, now)}"
         return f"It stays so as long as your servers ({servers}) run: if you stop them, it will work {from_when}."
+    if any(Decimal(q["limit"]) == 0 for q in verdict.refusing):
+        return "The limit is 0, so no such server can be started."
+    if any(q["resource"] == "storage" for q in verdict.refusing):
+        small = ", ".join(sorted({name for q in verdict.refusing for name in q.get("exceptProfiles", ())}))
+        return f"It will work again when you have deleted files; these profiles still start: {small or 'none'}."
     return "It cannot be told yet when it will work again."
 
 
@@ -292,8 +323,15 @@ def _left(quota: Json, launch: Launch, now: datetime) -> str:
 
 
 def _over(quota: Json) -> str:
-    rolling = quota.get("window", {}).get("rolling")
-    return f" in any {spelled(rolling)}" if rolling else " at once" if quota["resource"] == "servers" else ""
+    window = quota.get("window", {})
+    if "rolling" in window:
+        return f" in any {spelled(window['rolling'])}"
+    if "calendar" in window:
+        return f" {_PERIODS.get(window['calendar'], 'in this period')} ({window.get('timeZone', 'UTC')})"
+    if "fixed" in window:
+        start, end = (instant(window["fixed"][edge]).astimezone(timezone.utc) for edge in ("start", "end"))
+        return f" from {start.strftime(_INSTANT)} to {end.strftime(_INSTANT)}"
+    return " at once" if quota["resource"] == "servers" else ""
 
 
 def _moment(at: datetime, now: datetime) -> str:
@@ -475,7 +513,7 @@ class Gate:
         try:
             launch = await self._launch(spawner)
             groups = await names_of(spawner.user.groups)
-            chosen = self._chosen_group(spawner)
+            chosen = launch.group
             if chosen and chosen not in groups:
                 text = f"You are not a member of the group {chosen!r}: choose one of your own groups."
                 _refuse(spawner, text, html.escape(text), "compute-quota-exceeded")
@@ -529,7 +567,8 @@ class Gate:
         if hasattr(spawner, "load_user_options"):
             await spawner.load_user_options()
         profile = (spawner.user_options or {}).get("profile") or ""
-        return Launch(spawner.user.name, spawner.name or "", str(profile), requested(spawner))
+        chosen = self._chosen_group(spawner)
+        return Launch(spawner.user.name, spawner.name or "", str(profile), requested(spawner), chosen)
 
     def _chosen_group(self, spawner: Any) -> str:
         option = self._options.launch_group
@@ -615,10 +654,19 @@ class Gate:
 def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
     """Judge a launch by a UserQuota's status and by the pools that it names."""
     status = known.get("status", {})
-    states = [shared.policies.get(name, {}).get("status", {}).get("pool") for name in status.get("pools", ())]
+    pools = [shared.policies.get(name, {}) for name in status.get("pools", ())]
+    states = [pool.get("status", {}).get("pool") for pool in pools if _charges(pool, launch)]
     quotas = [*status.get("quotas", ()), *(pool for pool in states if pool)]
-    running = status.get("running", ())
-    return Answer(judge(quotas, running, launch, shared.now), running, shared.now, first=not status)
+    running = [*status.get("running", ()), *({"server": name} for name in status.get("pending", ()))]
+    verdict = judge(quotas, running, launch, shared.now, _foreseen(status))
+    return Answer(verdict, running, shared.now, first=not status)
+
+
+def _charges(policy: Json, launch: Launch) -> bool:
+    """Whether a launch charges a pool of the user's: one for a chosen group charges no other group's."""
+    scope = policy.get("spec", {}).get("scope", {})
+    named = scope.get("everyone") or launch.user in scope.get("users", ())
+    return not launch.group or bool(named) or launch.group in scope.get("groups", ())
 
 
 def requested(spawner: Any) -> dict[str, int]:

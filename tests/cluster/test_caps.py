@@ -132,7 +132,7 @@ def test_at_the_cap_none_is_made_and_lease_policies_and_metrics_say_so_until_the
         bench.do("delete", "uq", "yan", "zoe")
         eventually(lambda: bench.used_seconds("alice") > 0, operator)
         eventually(lambda: bench.at_cap() is None, operator)
-        eventually(lambda: not bench.condition("qp", "weekly", "Enforced"), operator)
+        eventually(lambda: bench.condition("qp", "weekly", "Enforced")["reason"] == "UpToDate", operator)
         assert (bench.metric("user_quotas"), bench.metric("users_left_out")) == (1, 0)
     finally:
         operator.stop()
@@ -205,7 +205,10 @@ def test_what_an_older_crd_let_through_gets_a_condition_and_stops_nobody(api: Co
             ready = bench.condition("uq", name, "Ready")
             assert (ready["status"], ready["reason"]) == ("False", "Invalid")
         # A user who is a number: the API server's own rules fail on it, so it takes no status either.
-        eventually(lambda: "userquota=b2 cannot be told so, only be deleted" in operator.last_words(100_000), operator)
+        eventually(
+            lambda: "userquotas=b2 cannot be told what is wrong, only be deleted" in operator.last_words(100_000),
+            operator,
+        )
         bench.do("patch", "uq", "b5", "--type=merge", "-p", '{"spec": {"groups": ["g"]}}')
         eventually(lambda: bench.status("b5").get("decision") == "Allowed", operator)
         assert "conditions" not in bench.status("b5")
@@ -279,7 +282,10 @@ def test_whoever_has_usage_gets_a_user_quota_again_before_the_operator_is_believ
 def test_a_name_that_no_user_quota_can_hold_is_told_and_stops_nobody(bench: Watched, operator: Program) -> None:
     bench.do("create", "-f", "-", body=POLICY)
     bench.place("jupyter-long", "x" * 256, ago(600))
-    eventually(lambda: "cannot have a UserQuota" in operator.last_words(100_000), operator)
+    eventually(
+        lambda: "is not metered: a user's name has at most 255 characters, not 256" in operator.last_words(100_000),
+        operator,
+    )
     bench.place("jupyter-alice", "alice", ago(600))
     eventually(lambda: bench.used_seconds("alice") > 0, operator)
     assert bench.names() == {"alice"}

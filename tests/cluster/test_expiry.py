@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubquota.cluster.api import OURS, Api, ApiError
-from hubquota.cluster.expiry import Traces, delete, has_expired, longest_window
+from hubquota.cluster.expiry import Traces, delete, has_expired
 from hubquota.cluster.members import read
+from hubquota.cluster.policies import longest_window
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
+from hubquota.domain.measure import Measure
 from hubquota.domain.metering import Meter
 from hubquota.domain.policy import Policy, Scope
-from hubquota.domain.usage import HOUR
+from hubquota.domain.windows import DAY, Rolling
 from tests.cluster.test_operator import POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
 
-DAY = 24 * HOUR
 NOW = 1000 * DAY
 
 
@@ -51,8 +52,8 @@ def test_whoever_is_using_something_stays(created: int, observed: int | None, wi
 
 
 def test_the_longest_window_is_that_of_the_policies() -> None:
-    weekly = Policy("w", Scope(everyone=True), "memory", 1, "GiB-hours", 7 * DAY)
-    at_once = Policy("s", Scope(everyone=True), "servers", 1, "servers", None)
+    weekly = Policy("w", Scope(everyone=True), Measure("memory"), 1, "GiB-hours", Rolling(7 * DAY))
+    at_once = Policy("s", Scope(everyone=True), Measure("servers"), 1, "servers", None)
     assert (longest_window([]), longest_window([at_once]), longest_window([at_once, weekly])) == (0, 0, 7 * DAY)
 
 
@@ -69,7 +70,7 @@ def test_the_meter_knows_when_a_user_last_held_something() -> None:
     assert meter.last_held("a", NOW) is None
     meter.take([pod("1", 5), pod("2", 3)])
     assert meter.last_held("a", NOW) == 5
-    meter.expect("a", "3", 1)
+    meter.expect("a", "3", "")
     assert meter.last_held("a", NOW) == NOW
     meter.drop("a", "3")
     meter.take([pod("4", None)])

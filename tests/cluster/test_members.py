@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubquota.cluster.members import Members, ignored_status, read
-from hubquota.domain.usage import HOUR
+from hubquota.domain.windows import HOUR
 from hubquota.resources.names import user_quota_name
 from hubquota.resources.user_quota import UserQuotaStatus
 

@@ -135,16 +135,13 @@ def test_a_policy_follows_an_edit_at_once_and_says_what_it_is_about(bench: Bench
     eventually(lambda: bench.status("alice")["summary"] == "no limit", operator)
 
 
-def test_a_policy_of_a_later_version_says_that_it_is_not_applied(bench: Bench, operator: Program) -> None:
-    spec = POLICY["spec"] | {"window": {"calendar": "Month", "timeZone": "Europe/Berlin"}}
+def test_an_event_s_policy_counts_from_its_beginning(bench: Bench, operator: Program) -> None:
+    spec = POLICY["spec"] | {"window": {"fixed": {"start": ago(1800), "end": ago(-3600)}}}
+    bench.place("jupyter-alice", "alice", ago(3600))
     bench.do("create", "-f", "-", body=POLICY | {"spec": spec})
-    eventually(
-        lambda: (
-            "not applied" in bench.do("get", "qp", "-o", "wide") or "rolling" in bench.do("get", "qp", "-o", "wide")
-        ),
-        operator,
-    )
-    assert "False" in bench.do("get", "qp")
+    eventually(lambda: bench.used_seconds("alice") > 1799, operator)
+    assert bench.used_seconds("alice") < 1900
+    assert f"from {ago(1800)[:10]}" in bench.do("get", "qp")
 
 
 def test_a_kill_in_the_middle_of_a_server_s_life_changes_no_number(bench: Bench, operator: Program) -> None:

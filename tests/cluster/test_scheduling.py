@@ -97,3 +97,23 @@ async def test_a_request_during_a_write_is_not_lost() -> None:
         scheduler.request(A)
         gate.set()
         await until(lambda: len(written) == 2)
+
+
+async def test_what_happens_does_not_wait_for_the_many_that_are_written_when_nothing_else_is_due() -> None:
+    written: list[Key] = []
+    gate = asyncio.Event()
+
+    async def write(key: Key) -> None:
+        await gate.wait()
+        written.append(key)
+
+    many: list[Key] = [("user", str(i)) for i in range(100)]
+    async with running(write) as scheduler:
+        scheduler.trickle(many)
+        await asyncio.sleep(0)
+        await until(lambda: len(scheduler._busy) == 8)
+        scheduler.request(A)
+        gate.set()
+        await until(lambda: len(written) == 101)
+    assert written.index(A) <= 16
+    assert set(written) == {A, *many}

@@ -4,18 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from hubquota.domain.measure import Measure
 from hubquota.domain.policy import Combine, Enforcement, Policy, Scope
 from hubquota.domain.quotas import combined, covering, per_user
 from hubquota.domain.units import decimal, for_people, to_base
-from hubquota.domain.usage import HOUR
-from hubquota.domain.windows import rolling
-
-EVERYONE = Scope(everyone=True)
+from hubquota.domain.windows import HOUR, Fixed, Rolling
+from tests.domain import histories
 
 
 def policy(name: str, limit: int | None = 10, combine: Combine = Combine.MIN, **more: object) -> Policy:
-    made = Policy(name, EVERYONE, "memory", limit, "GiB-hours", 7 * 24 * HOUR, combine=combine)
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(histories.policy(name, limit, combine=combine), **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -33,17 +31,16 @@ def policy(name: str, limit: int | None = 10, combine: Combine = Combine.MIN, **
 )
 def test_policies_of_one_kind_combine(policies: list[Policy], limit: int, deciding: list[str]) -> None:
     quota = combined(policies)
-    assert quota is not None
     assert (quota.limit, [p.name for p in quota.policies[: quota.deciding]]) == (limit, deciding)
 
 
 def test_an_unlimited_override_lifts_the_quota() -> None:
-    assert combined([policy("a", 3), policy("b", None, Combine.OVERRIDE), policy("c", 7, Combine.OVERRIDE)]) is None
+    quota = combined([policy("a", 3), policy("b", None, Combine.OVERRIDE), policy("c", 7, Combine.OVERRIDE)])
+    assert (quota.limit, quota.first.name) == (None, "b")
 
 
 def test_policies_that_disagree_say_so() -> None:
     quota = combined([policy("a", 5, Combine.SUM), policy("b", 3, Combine.MAX)])
-    assert quota is not None
     assert quota.conflict
 
 
@@ -51,12 +48,11 @@ def test_a_combined_quota_has_common_exceptions_lowest_warning_and_the_deciding_
     strict = policy("a", 3, except_profiles=frozenset({"tiny", "cpu"}), warn_at=80, message="ask A")
     loose = policy("b", 5, except_profiles=frozenset({"tiny"}), warn_at=70, message="ask B")
     quota = combined([strict, loose])
-    assert quota is not None
     assert (quota.except_profiles, quota.warn_at, quota.message) == (frozenset({"tiny"}), 70, "ask A")
 
 
 def test_windows_and_enforcements_stay_quotas_of_their_own() -> None:
-    quotas = per_user([policy("a"), policy("b", window=HOUR), policy("c", enforcement=Enforcement.WARN)])
+    quotas = per_user([policy("a"), policy("b", window=Rolling(HOUR)), policy("c", enforcement=Enforcement.WARN)])
     assert sorted(q.first.name for q in quotas) == ["a", "b", "c"]
 
 
@@ -66,7 +62,7 @@ def test_windows_and_enforcements_stay_quotas_of_their_own() -> None:
         (policy("x", scope=Scope(groups=frozenset({"staff"}))), False),
         (policy("x", scope=Scope(users=frozenset({"alice"})), enforcement=Enforcement.WARN), False),
         (policy("x", enforcement=Enforcement.OBSERVE), True),
-        (policy("x", resource="cpu"), True),
+        (policy("x", measure=Measure("cpu")), True),
         (policy("x", scope=Scope(users=frozenset({"alic"}))), True),
         (policy("x", scope=Scope(users=frozenset({"Alice"}))), True),
     ],
@@ -74,21 +70,8 @@ def test_windows_and_enforcements_stay_quotas_of_their_own() -> None:
 )
 def test_a_fallback_holds_only_where_nothing_else_covers(other: Policy, holds: bool) -> None:
     fallback = policy("fallback", scope=Scope(fallback=True))
-    found = covering([other, fallback], "alice", frozenset({"staff"}))
+    found = covering([other, fallback], "alice", frozenset({"staff"}), 0)
     assert (fallback in found) is holds
-
-
-@pytest.mark.parametrize(("text", "hours"), [("7d", 168), ("1d12h", 36), ("60m", 1), ("400d", 9600)])
-def test_a_rolling_window_is_exact(text: str, hours: int) -> None:
-    assert rolling(text) == hours * HOUR
-
-
-@pytest.mark.parametrize(
-    "text", ["", "7", "0m", "401d", "1h1d", "-1d", "1.5d", "7D", "1w", "٣d", "1d24h", "1h60m", "07d", "9600h1m"]
-)
-def test_a_wrong_window_is_told_what_to_write(text: str) -> None:
-    with pytest.raises(ValueError, match="write"):
-        rolling(text)
 
 
 def test_a_limit_is_whole_base_units() -> None:
@@ -114,3 +97,23 @@ def test_an_amount_is_cut_and_a_forecast_rounded_up() -> None:
 )
 def test_people_never_read_a_limit_that_is_not_reached(amount: str, text: str) -> None:
     assert for_people(amount) == text
+
+
+def test_an_observed_policy_shows_what_it_and_the_denying_ones_would_come_to() -> None:
+    deny, warn = policy("deny", 5), policy("warn", 1, enforcement=Enforcement.WARN)
+    tighter = policy("tighter", 3, enforcement=Enforcement.OBSERVE)
+    looser = policy("looser", 9, enforcement=Enforcement.OBSERVE)
+    found = {q.name: (q.limit, q.enforcement) for q in per_user([deny, warn, tighter, looser])}
+    assert found == {
+        "deny": (5, Enforcement.DENY),
+        "warn": (1, Enforcement.WARN),
+        "tighter": (3, Enforcement.OBSERVE),
+        "looser": (5, Enforcement.OBSERVE),
+    }
+
+
+def test_an_event_covers_nobody_before_and_after() -> None:
+    event = policy("event", window=Fixed(HOUR, 2 * HOUR))
+    fallback = policy("fallback", scope=Scope(fallback=True))
+    found = [[p.name for p in covering([event, fallback], "a", frozenset(), at)] for at in (0, HOUR, 2 * HOUR)]
+    assert found == [["fallback"], ["event"], ["fallback"]]

@@ -1,6 +1,7 @@
 """A launch is judged by times alone, and what a user reads is complete and escaped."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,11 +9,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import hubquota_hook as hook
-from hubquota.domain.policy import Policy, Scope
-from hubquota.domain.standing import standing
-from hubquota.domain.usage import HOUR, SECOND, Segment, usage
+from hubquota.domain.quotas import combined
+from hubquota.domain.standing import quota_state
+from hubquota.domain.windows import HOUR, SECOND, Calendar, Fixed, Period, Rolling, Window
 from hubquota.resources.names import user_quota_name
 from hubquota.resources.status import quota_json
+from tests.domain.histories import holdings, policy
+from tests.domain.test_course import to_the_microsecond
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SMALL = hook.Launch("alice", "", "small", {"memory": 2**30})
@@ -142,26 +145,88 @@ def test_hook_and_operator_name_a_user_s_quota_alike(user: str) -> None:
     assert hook.user_quota_name(user) == user_quota_name(user)
 
 
+PER_HOUR = {"memory": "0.25", "cpu": "1", "nvidia.com/gpu": "30", "servers": "0.5"}
+WEIGHTS = [{"resource": r, "perHour": p} for r, p in PER_HOUR.items()]
+
+
+def test_credits_are_asked_for_by_whatever_has_a_price() -> None:
+    credits = quota(resource="credits", unit="credits", weights=WEIGHTS)
+    assert hook.per_hour(credits, GPU) == 2 + 30 + Decimal("0.5")
+    unpriced = quota(resource="credits", unit="credits", weights=[{"resource": "cpu", "perHour": "1"}])
+    assert not hook.touches(unpriced, SMALL)
+
+
+def test_a_full_home_directory_refuses_whatever_is_asked_for_and_says_what_helps() -> None:
+    full = quota(resource="storage", unit="GiB", exceptProfiles=["tiny"])
+    full["blocked"] = full["blockedIfStopped"] = [{"from": at(-1)}]
+    del full["window"]
+    text, _ = hook.refusal(verdict(full), RUNNING, NOW)
+    assert "40 of 40 GiB of storage (policy weekly)" in text
+    assert "when you have deleted files; these profiles still start: tiny." in text
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ({"calendar": "Month", "timeZone": "Europe/Berlin"}, "of memory this month (Europe/Berlin) (policy"),
+        (
+            {"fixed": {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"}},
+            "of memory from 2026-03-01 00:00:00 UTC to 2026-03-02 00:00:00 UTC (policy",
+        ),
+    ],
+)
+def test_every_window_is_said_in_words(window: dict[str, Any], words: str) -> None:
+    assert words in hook.refusal(verdict(quota(window=window)), [], NOW)[0]
+
+
+def test_no_time_is_told_past_what_is_foreseen() -> None:
+    month = quota(blocked=[{"from": at(-1), "until": at(100)}])
+    day = quota(name="day", window={"calendar": "Day", "timeZone": "UTC"}, blocked=[], foreseenUntil=at(36))
+    assert verdict(month).until == hook.instant(at(100))
+    assert verdict(month, day).until is None
+    assert hook.judge([month], (), SMALL, NOW, hook.instant(at(99))).until is None
+    assert hook.judge([month], (), SMALL, NOW, hook.instant(at(101))).until == hook.instant(at(100))
+
+
+def test_a_server_that_only_replaces_itself_is_no_reason_to_wait() -> None:
+    at_once = quota(resource="servers", unit="servers", limit="1", used="1", blocked=[{"from": at(-1)}])
+    del at_once["window"]
+    found = verdict(at_once, quota(), running=RUNNING)
+    assert ([q["resource"] for q in found.refusing], found.until) == (["memory"], hook.instant(at(3.34)))
+
+
+windows = st.sampled_from(
+    [
+        Rolling(7200 * SECOND, "2h"),
+        Fixed(0, 9000 * SECOND),
+        Calendar(Period.DAY, "Etc/GMT+2"),  # the next midnight there is 7200
+        Calendar(Period.DAY, "Asia/Kathmandu"),
+    ]
+)
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 100), st.none() | st.integers(0, 100)), max_size=25),
     st.integers(1, 4),
     st.integers(1, 60),
+    windows,
 )
 def test_how_long_it_lasts_never_promises_more_than_there_is(
-    past: list[tuple[int, int, int | None]], gib: int, limit: int
+    past: list[tuple[int, int, int | None]], gib: int, limit: int, window: Window
 ) -> None:
-    now, window, minute = 6000 * SECOND, 7200 * SECOND, 60 * SECOND
+    now, minute = 6000 * SECOND, 60 * SECOND
     held = [
-        Segment(g * 2**30, s * minute, None if n is None else min(now, (s + n) * minute))
+        ({"memory": g * 2**30}, s * minute, None if n is None else min(now, (s + n) * minute))
         for g, s, n in past
         if s * minute < now
     ]
-    policy = Policy("p", Scope(everyone=True), "memory", limit * 2**30 * HOUR // 10, "GiB-hours", window, "2h")
-    state = standing([policy], "a", frozenset(), {"memory": held}, 0, now).quotas[0]
+    of = policy("p", limit * 2**30 * HOUR // 10, window)
+    state = quota_state(combined([of]), holdings(held), now)
     assume(not state.blocked_at(now))
     launch = hook.Launch("a", "", "", {"memory": gib * 2**30})
     moment = datetime.fromtimestamp(now // SECOND, UTC)
     end = hook.lasts_until(quota_json(state), launch, moment)
-    told = now + window if end is None else int(end.timestamp()) * SECOND
+    beside = [*((held["memory"], start, stop) for held, start, stop in held), (gib * 2**30, now, None)]
+    told = window.pieces(now)[-1].end if end is None else int(end.timestamp()) * SECOND
     for then in range(now, told, 97 * SECOND):
-        assert usage([*held, Segment(gib * 2**30, now)], window, then) < state.quota.limit
+        assert to_the_microsecond(beside, window, then) < state.limit

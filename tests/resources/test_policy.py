@@ -8,7 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hubquota.resources.policy import NotSupportedYet, PolicySpec, to_policy
+from hubquota.domain.measure import credits_by
+from hubquota.domain.pods import micros
+from hubquota.domain.units import decimal
+from hubquota.domain.windows import DAY, HOUR, Calendar, Fixed, Period, Rolling, Window
+from hubquota.resources.policy import PolicySpec, to_policy
 from tests.resources.conftest import Judge
 from tests.testbed.control_plane import ControlPlane
 
@@ -222,12 +226,32 @@ def test_crd_and_model_agree_on_whatever_is_written(judge: Judge, spec: dict[str
     assert bool(server) == bool(model), f"API server: {server or 'takes it'}; model: {model or 'takes it'}"
 
 
-def test_the_engine_takes_what_this_version_applies() -> None:
+def test_the_engine_takes_what_is_written() -> None:
     made = to_policy("p", PolicySpec.model_validate(GOOD))
-    assert (made.limit, made.window) == (40 * 2**30 * 3600 * 10**6, 7 * 24 * 3600 * 10**6)
+    assert (made.limit, made.window) == (40 * 2**30 * HOUR, Rolling(7 * DAY, "7d"))
 
 
-@pytest.mark.parametrize("name", ["credits", "storage", "calendar", "fixed"])
-def test_what_this_version_does_not_apply_is_said(name: str) -> None:
-    with pytest.raises(NotSupportedYet, match="this version"):
-        to_policy("p", PolicySpec.model_validate(ACCEPTED[name]))
+@pytest.mark.parametrize(
+    ("name", "window", "unit"),
+    [
+        ("calendar", Calendar(Period.WEEK, "Europe/Berlin", sunday=True), "GiB-hours"),
+        ("fixed", Fixed(micros("2026-09-01T00:00:00Z"), micros("2026-09-01T22:00:00Z")), "GiB-hours"),
+        ("storage", None, "GiB"),
+        ("servers at once", None, "servers"),
+        ("unlimited", Rolling(7 * DAY, "7d"), "GiB-hours"),
+    ],
+)
+def test_every_form_of_window_is_taken(name: str, window: Window | None, unit: str) -> None:
+    made = to_policy("p", PolicySpec.model_validate(ACCEPTED[name]))
+    assert (made.window, made.unit) == (window, unit)
+
+
+def test_credits_are_taken_at_their_price() -> None:
+    made = to_policy("p", PolicySpec.model_validate(ACCEPTED["credits"]))
+    assert made.measure == credits_by({"cpu": "1", "memory": "0.25"})
+    assert decimal(made.measure.amount({"cpu": 2000, "memory": 2**31}) * HOUR, "credits") == "2.5"
+
+
+@pytest.mark.parametrize("name", sorted(ACCEPTED))
+def test_every_policy_that_can_be_written_is_applied(name: str) -> None:
+    assert to_policy(name, PolicySpec.model_validate(ACCEPTED[name])).name == name

@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hubquota.domain.measure import Measure
 from hubquota.domain.metering import Meter
 from hubquota.domain.pods import micros
 from hubquota.domain.policy import Policy, Scope
-from hubquota.domain.usage import HOUR
+from hubquota.domain.windows import HOUR, Rolling
 from hubquota.resources.status import user_status
 from hubquota.resources.user_quota import UserQuotaSpec, UserQuotaStatus
 from tests.resources.conftest import Judge
@@ -230,6 +231,6 @@ def test_every_instant_that_is_taken_can_be_read(text: str) -> None:
 
 
 def test_what_the_operator_writes_is_a_status() -> None:
-    policy = Policy("weekly", Scope(everyone=True), "memory", HOUR, "GiB-hours", 24 * HOUR, "1d")
+    policy = Policy("weekly", Scope(everyone=True), Measure("memory"), HOUR, "GiB-hours", Rolling(24 * HOUR, "1d"))
     status = user_status(Meter(0).standing([policy], "a", frozenset(), 24 * HOUR), [], 1)
     assert UserQuotaStatus.model_validate(status).quotas[0].policies == ("weekly",)

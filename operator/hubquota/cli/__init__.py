@@ -2,7 +2,10 @@
 
 import click
 
+from hubquota.cli.explain import explain
+from hubquota.cli.export import export
 from hubquota.cli.operator import operator
+from hubquota.cli.replay import replay
 
 
 @click.group()
@@ -11,4 +14,5 @@ def main() -> None:
     """Quotas over time for JupyterHub on Kubernetes."""
 
 
-main.add_command(operator)
+for command in (operator, explain, export, replay):
+    main.add_command(command)

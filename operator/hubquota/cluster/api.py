@@ -67,12 +67,17 @@ class Api:
         )
 
     async def listing(self, path: str, **query: str) -> AsyncIterator[Json]:
-        """All objects of a kind, page by page. Raises ApiError."""
+        """All objects of a kind. Raises ApiError."""
+        async for page in self.pages(path, **query):
+            for item in page:
+                yield item
+
+    async def pages(self, path: str, **query: str) -> AsyncIterator[list[Json]]:
+        """All objects of a kind, so many at a time that a page never holds up the loop. Raises ApiError."""
         token = ""
         while True:
             page = await self.get(path, limit=str(PAGE), **query, **({"continue": token} if token else {}))
-            for item in page["items"]:
-                yield item
+            yield page["items"]
             token = (page.get("metadata") or {}).get("continue", "")
             if not token:
                 return
@@ -129,6 +134,8 @@ async def connected(seconds: float) -> AsyncIterator[Api]:
     ``seconds``: how long a call may take. Raises ApiError where there is neither.
     """
     settings = of_the_pod() if in_cluster() else await _of_the_kubeconfig()
+    # Each hub's watch keeps a connection; aiohttp's own limit of 100 would let everything else wait for ever.
+    settings.connection_pool_maxsize = 0
     async with client.ApiClient(settings) as transport:
         yield Api(transport, seconds)
 

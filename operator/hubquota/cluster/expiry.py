@@ -8,7 +8,6 @@ from typing import Final
 from hubquota.cluster.api import Api, ApiError
 from hubquota.cluster.members import Seen
 from hubquota.domain.pods import rfc3339
-from hubquota.domain.policy import Policy
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +39,6 @@ def is_charged(held: int | None, window: int, now: int) -> bool:
 def has_expired(traces: Traces, window: int, retention: int, now: int) -> bool:
     """Whether a UserQuota can go: no usage in the longest ``window``, and unseen for ``retention`` (microseconds)."""
     return not is_charged(traces.held, window, now) and traces.latest < now - retention
-
-
-def longest_window(policies: Iterable[Policy]) -> int:
-    """How far the policies look back, in microseconds; 0: not at all."""
-    return max((policy.window or 0 for policy in policies), default=0)
 
 
 async def delete(api: Api, path: str, expired: Iterable[tuple[Seen, Traces]]) -> int:

@@ -49,7 +49,10 @@ def settings(request_timeout: float) -> kopf.OperatorSettings:
     made.networking.request_timeout = 3 * request_timeout
     # Flat and endless: its default left it blind for up to 21 s after an outage.
     made.networking.error_backoffs = _Endless(1.0)
-    made.queueing.worker_limit = 100
+    # A worker is kept for each object until it is idle for so long, so that many objects at once would wait for workers
+    # that do nothing: by its defaults, and at most 100 of them, 20 pods a second.
+    made.queueing.worker_limit = 1000
+    made.queueing.idle_timeout = 0.1
     return made
 
 

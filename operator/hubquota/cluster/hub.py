@@ -1,21 +1,27 @@
 """One hub: what is known of its pods, users and policies, and what its statuses should say."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from hubquota.cluster import expiry, members, policies
 from hubquota.cluster.api import Api, ApiError, Json
+from hubquota.cluster.findings import Looks
 from hubquota.cluster.members import Members, Seen
-from hubquota.cluster.observing import USERNAME, Poison, PoisonPod, Sight, observed, running_before_placement
-from hubquota.cluster.policies import Stored, Tally
+from hubquota.cluster.memberships import Memberships
+from hubquota.cluster.observing import Sight
+from hubquota.cluster.pods import Pods
+from hubquota.cluster.policies import Facts, Stored
 from hubquota.cluster.room import Room
 from hubquota.cluster.scheduling import Key, Scheduler
 from hubquota.cluster.writing import Writer
-from hubquota.domain.history import Membership, PodRecord, PolicyRevision
-from hubquota.domain.metering import Meter
+from hubquota.domain.history import PodRecord, PolicyRevision
 from hubquota.domain.pods import micros, rfc3339
 from hubquota.domain.policy import Policy
+from hubquota.domain.standing import QuotaState, Standing
+from hubquota.domain.tally import Tally
+from hubquota.domain.windows import Fixed
 from hubquota.ledger import Ledger
 from hubquota.metrics import HubMetrics
 from hubquota.resources.names import user_quota_name
@@ -26,8 +32,10 @@ logger = logging.getLogger(__name__)
 _INVALID: Final = 422
 #: Characters of a name that no UserQuota can hold, in the log.
 _SHOWN: Final = 60
-#: No window reaches further back, in microseconds.
-_REACH: Final = 400 * 86_400 * 1_000_000
+#: Seconds between what concerns many users and the statuses of the policies that count them.
+_COUNTED_AFTER: Final = 1.0
+#: Users who are looked at before others get their turn on the loop.
+_AT_ONCE: Final = 20
 
 
 class Hub:
@@ -43,22 +51,30 @@ class Hub:
         most: int,
         metrics: HubMetrics,
     ) -> None:
-        self._api, self._ledger, self._cluster, self._clock = api, ledger, cluster, clock
+        self._api, self._ledger, self._clock = api, ledger, clock
         self.namespace = namespace
         self.metrics = metrics
         self.room = Room(most, metrics)
         self._writer = Writer(api, namespace, metrics)
-        self._meter = Meter(clock())
+        self._pods = Pods(api, ledger, namespace, cluster, clock, metrics)
         self._stored: dict[str, Stored] = {}
         self._policies: dict[str, Policy] = {}
         self._window = 0
         self._members = Members(most)
-        self._poison = Poison()
+        self.memberships = Memberships(ledger, namespace, clock)
         self._tally = Tally()
+        self._looks = Looks(self._tally.users)
         self._told: dict[str, Json] = {}
+        #: What each user's last status said of a launch, quota by quota: those for whom it flips are written first.
+        self._verdicts: dict[str, Verdicts] = {}
+        #: Users whose statuses do not reflect the policies yet.
+        self._owed: set[str] = set()
         self.scheduler = Scheduler(self._write)
-        self.synced_at: int | None = None
+
+    @property
+    def synced_at(self) -> int | None:
         """When the pods were last listed and compared with the ledger; None: not yet."""
+        return self._pods.synced_at
 
     def now(self) -> int:
         """Microseconds since 1970, by this hub's clock."""
@@ -70,100 +86,60 @@ class Hub:
         All before the first status is written: one that does not know the policies yet would let everybody launch.
         """
         async for policy in self._api.listing(self._writer.path("quotapolicies")):
-            await self.see_policy("ADDED", policy)
-        now = self._clock()
-        self._meter = Meter(await self._ledger.covered_since(self.namespace, now))
-        async for pod in self._ledger.pods_since(self.namespace, now - _REACH):
-            self._meter.take([pod])
-        await self.resync()
+            await self._note_policy("ADDED", policies.read(policy))
+        self._apply()
+        await self._pods.start(self._window)
+        self._tell_policies()
 
     async def resync(self) -> None:
-        """List all pods, take in what is new, and end those that are gone unseen (kopf tells of no deletion it missed).
-
-        Raises ApiError or SQLAlchemyError; nothing is ended then.
-        """
-        asked = self._clock()
-        present: set[str] = set()
-        sights = []
-        async for pod in self._api.listing(f"/api/v1/namespaces/{self.namespace}/pods"):
-            present.add(pod["metadata"]["uid"])
-            sights.append(Sight(pod, self._clock()))
-        await self.see(sights)
-        ended = await self._ledger.end_missing(self.namespace, present, asked, self._clock())
-        for gone in ended:
-            logger.warning(
-                "pod=%s user=%s ended unseen, estimated end=%s", gone.name, gone.user, rfc3339(gone.finished or 0)
-            )
-        self._concern(self._meter.take(ended))
-        self.metrics.pods_metered.set(len(self._meter.open_uids()))
-        self._meter.forget(asked - _REACH)
-        self._poison.keep(present)
-        self.synced_at = asked
-        self.metrics.resync.set(asked / 1_000_000)
+        """List all pods and compare them with the ledger. Raises ApiError or SQLAlchemyError."""
+        self._concern(await self._pods.resync())
 
     async def see(self, sights: Sequence[Sight]) -> None:
-        """Take in sights of pods, and have the statuses of whom they concern written."""
-        records = [record for sight in sights if (record := self._observed(sight)) is not None]
-        known = self._meter.open_uids()
-        for record in records:
-            if record.uid not in known and record.end is None:
-                logger.info("pod=%s user=%s holds since %s", record.name, record.user, rfc3339(record.scheduled))
-            elif record.uid in known and record.end is not None:
-                logger.info(
-                    "pod=%s user=%s ended %s (%s)", record.name, record.user, rfc3339(record.end.at), record.end.how
-                )
-        kept = await self._ledger.record(records)
-        self._concern(self._meter.take(kept))
-        ended = {pod.uid for pod in kept if pod.end is not None}
-        self.metrics.pods_metered.set(len((known | {pod.uid for pod in kept}) - ended))
+        """Take in sights of pods, and have the statuses of whom they concern written. Raises SQLAlchemyError."""
+        self._concern(await self._pods.see(sights))
 
     async def see_policy(self, kind: str | None, body: Mapping[str, Any]) -> None:
         """A QuotaPolicy is there, changed or gone; all statuses that it may touch follow."""
         stored = policies.read(body)
-        before = self._stored.get(stored.name)
-        if kind == "DELETED":
-            self._stored.pop(stored.name, None)
-            self._tally.forget(stored.name)
-            self.scheduler.forget(("policy", stored.name))
-            await self._ledger.end_policy(stored.uid, self._clock())
-        else:
-            self._stored[stored.name] = stored
-            if before and (before.uid, before.generation) == (stored.uid, stored.generation):
-                return  # our own status, written
-            revision = PolicyRevision(
-                stored.uid, self.namespace, stored.name, stored.generation, stored.spec, self._clock()
-            )
-            await self._ledger.record_policy_revision(revision)
-        logger.info(
-            "policy=%s generation=%s %s",
-            stored.name,
-            stored.generation,
-            "deleted" if kind == "DELETED" else stored.reason,
-        )
-        self._policies = policies.applied(self._stored.values())
-        self._window = expiry.longest_window(self._policies.values())
-        self.metrics.policies_applied.set(len(self._policies))
-        self.metrics.policies_not_applied.set(len(self._stored) - len(self._policies))
-        self._concern(self._members.users() | self._charged())
+        if not await self._note_policy(kind, stored):
+            return
+        said = "deleted" if kind == "DELETED" else stored.reason
+        logger.info("policy=%s generation=%s %s", stored.name, stored.generation, said)
+        before = set(self._policies.values())
+        self._apply()
+        await self._pods.look_back(self._window)
+        if before != set(self._policies.values()):
+            self._owed |= self._members.users() | self._charged()
         self._tell_policies()
+        await self._renew()
 
     async def see_user_quota(self, kind: str, body: Mapping[str, Any]) -> None:
         """A UserQuota is there, changed or gone. One that is not its user's, or broken, is ignored, and says so."""
-        seen = members.read(body)
         if kind == "DELETED":
-            self._lose(seen.name)
-            return
-        before = self._members.take(seen)
+            self._lose(body["metadata"]["name"])
+        else:
+            await self.see_user_quotas([body])
+
+    async def see_user_quotas(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        """UserQuotas are there, or have changed. Their users' groups are noted together."""
+        found = [(members.read(body), body.get("status") or {}) for body in bodies]
+        before = {seen.name: self._members.take(seen) for seen, _ in found}
         self._mind_cap()
+        self.memberships.note(seen for seen, _ in found if _moved(before[seen.name], seen))
+        for place, (seen, status) in enumerate(found):
+            self._take_in(before[seen.name], seen, status)
+            if place % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    def _take_in(self, before: Seen | None, seen: Seen, status: Mapping[str, Any]) -> None:
         if seen.ignored is not None:
             if (before is None or before.ignored != seen.ignored) and not seen.says_so():
                 logger.warning("userquota=%s ignored: %s", seen.name, seen.ignored.message)
                 self.scheduler.request(("ignored", seen.name))
-            return
-        if before is None or before.groups != seen.groups:
-            at = self._clock() if seen.observed is None else seen.observed
-            await self._ledger.record_membership(Membership(self.namespace, seen.user, seen.groups, at))
-        if before is None or before.generation != seen.generation:
+        elif before is None:
+            self._take_up(seen, status)
+        elif before.generation != seen.generation:
             self._concern([seen.user])
 
     def user_quotas_listed(self, names: Collection[str]) -> None:
@@ -183,16 +159,84 @@ class Hub:
         expired = [(s, traces) for s, traces in known if expiry.has_expired(traces, self._window, retention, now)]
         self.metrics.user_quotas_expired.inc(await expiry.delete(self._api, self._writer.path("userquotas"), expired))
 
+    async def _note_policy(self, kind: str | None, stored: Stored) -> bool:
+        """Keep a policy as it is now; returns whether it is another than before."""
+        before = self._stored.get(stored.name)
+        if kind == "DELETED":
+            self._stored.pop(stored.name, None)
+            self._told.pop(stored.name, None)
+            self._tally.forget(stored.name)
+            self._looks.forget(stored.name)
+            self.scheduler.forget(("policy", stored.name))
+            await self._ledger.end_policy(stored.uid, self._clock())
+            return True
+        self._stored[stored.name] = stored
+        if before and (before.uid, before.generation) == (stored.uid, stored.generation):
+            return False  # our own status, written
+        revision = PolicyRevision(
+            stored.uid, self.namespace, stored.name, stored.generation, stored.spec, self._clock()
+        )
+        await self._ledger.record_policy_revision(revision)
+        return True
+
+    def _apply(self) -> None:
+        self._policies = policies.applied(self._stored.values())
+        self._window = policies.longest_window(self._policies.values())
+        self.metrics.policies_applied.set(len(self._policies))
+        self.metrics.policies_not_applied.set(len(self._stored) - len(self._policies))
+
+    async def _renew(self) -> None:
+        """Have all statuses written, those first in which a launch meets another answer than before."""
+        later = []
+        for place, user in enumerate(sorted(self._members.users() | self._charged())):
+            if verdicts(self._standing(user)) != self._verdicts.get(user):
+                self.scheduler.request(("user", user))
+            else:
+                later.append(("user", user))
+            if place % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+        self.scheduler.trickle(later)
+
+    def _take_up(self, seen: Seen, status: Mapping[str, Any]) -> None:
+        """A UserQuota that was not known: written at once, unless its status says the truth still.
+
+        It does where nothing has happened since it was made, and it would be made the same again for that instant: what
+        is ahead is told as instants, so that it stays right while time goes by.
+        """
+        standing = self._standing(seen.user, _as_of(status))
+        due, now = standing.next_change(), self._clock()
+        same = self._status(seen.user, standing, seen.generation) == status
+        changed = self._pods.meter.changed_since(seen.user, standing.at)
+        if not same or changed or (due is not None and due <= now):
+            self._owed.add(seen.user)
+            self._concern([seen.user])
+            return
+        self._note(seen.user, standing)
+        if due is not None:
+            self.scheduler.request(("user", seen.user), (due - now) / 1_000_000)
+
+    def _standing(self, user: str, at: int | None = None) -> Standing:
+        """Where a user stands at an instant; None: now."""
+        now = self._clock() if at is None else at
+        groups = self._members.groups(user)
+        return self._pods.meter.standing(tuple(self._policies.values()), user, groups, now)
+
+    def _note(self, user: str, standing: Standing) -> None:
+        """Count a user's standing for the policies, whose statuses follow."""
+        self._verdicts[user] = verdicts(standing)
+        for name in self._tally.take(user, standing):
+            self.scheduler.request(("policy", name), _COUNTED_AFTER)
+
     def _traces(self, seen: Seen, now: int) -> expiry.Traces:
-        return expiry.Traces(seen.created, seen.observed, self._meter.last_held(seen.user, now))
+        return expiry.Traces(seen.created, seen.observed, self._pods.meter.last_held(seen.user, now))
 
     def _charged(self) -> set[str]:
         """Everybody with usage in a window of the policies, or who is using something now."""
-        return {user for user in self._meter.users() if self._is_charged(user)}
+        return {user for user in self._pods.meter.users() if self._is_charged(user)}
 
     def _is_charged(self, user: str) -> bool:
         now = self._clock()
-        return expiry.is_charged(self._meter.last_held(user, now), self._window, now)
+        return expiry.is_charged(self._pods.meter.last_held(user, now), self._window, now)
 
     def _lose(self, name: str) -> None:
         """A UserQuota is gone; who has usage still gets a new one."""
@@ -201,14 +245,16 @@ class Hub:
         self._mind_cap()
         if gone is None:
             return
+        self._owed.discard(gone.user)
         if gone.ignored is not None:  # it may have stood in another's place
             self._concern(user for user in self._charged() if user_quota_name(user) == name)
         elif self._is_charged(gone.user):
             self._concern([gone.user])
         else:
             self.scheduler.forget(("user", gone.user))
-            self._tally.drop(gone.user)
-            self._tell_policies(1)
+            self._verdicts.pop(gone.user, None)
+            self._tally.forget_user(gone.user)
+            self._tell_policies(_COUNTED_AFTER)
 
     def _mind_cap(self) -> None:
         """Have it told when the hub comes to its cap of UserQuotas, and when there is room again."""
@@ -224,24 +270,6 @@ class Hub:
     def _tell_policies(self, delay: float = 0) -> None:
         for name in self._stored:
             self.scheduler.request(("policy", name), delay)
-
-    def _observed(self, sight: Sight) -> PodRecord | None:
-        metadata = sight.pod["metadata"]
-        user = (metadata.get("annotations") or {}).get(USERNAME)
-        try:
-            record = observed(sight, self._cluster)
-        except PoisonPod as poison:
-            if self._poison.is_news(metadata["uid"], str(poison)):
-                logger.error("%s", poison)
-                self.metrics.poison_pods.inc()
-            return None
-        if record is None and user:
-            if sight.gone or not running_before_placement(sight.pod):
-                self._meter.drop(user, metadata["uid"])
-            else:
-                self._meter.expect(user, metadata["uid"], micros(metadata["creationTimestamp"]))
-            self._concern([user])
-        return record
 
     def _concern(self, users: Iterable[str]) -> None:
         """Have the statuses of users, and of the pools they may charge, written."""
@@ -265,35 +293,39 @@ class Hub:
         there = self._members.named(name)
         if (there is None and not self._is_charged(user)) or (there is not None and there.ignored is not None):
             return None
-        now = self._clock()
-        standing = self._meter.standing(tuple(self._policies.values()), user, self._members.groups(user), now)
-        self._tally.take(user, standing)
-        for state in standing.quotas:
-            for policy in state.quota.policies:
-                self.scheduler.request(("policy", policy.name), 1)
-        running = [_running(pod) for pod in self._meter.running(user)]
-        told = user_status(standing, running, 0 if there is None else there.generation)
-        # A condition that no longer holds is taken away.
-        if not await self._writer.status("userquotas", name, {"conditions": None} | told):
+        standing = self._standing(user)
+        self._note(user, standing)
+        told = self._status(user, standing, 0 if there is None else there.generation)
+        # What no longer holds is taken away, not left as it was.
+        if not await self._writer.status("userquotas", name, {"conditions": None, "foreseenUntil": None} | told):
             # One that has just been deleted stays so, unless it counts.
             made = self._is_charged(user) and await self._make_user_quota(user)
             # At once: a hook takes one without a status for that of a user without usage.
             return await self._write_user(user) if made else None
-        change = standing.next_change()
-        return None if change is None else (change - self._clock()) / 1_000_000
+        self._settle(user)
+        return self._seconds_to(standing.next_change())
+
+    def _settle(self, user: str) -> None:
+        """A user's status reflects the policies now."""
+        if user in self._owed:
+            self._owed.discard(user)
+            if not self._owed:
+                self._tell_policies()
 
     async def _write_ignored(self, name: str) -> float | None:
         seen = self._members.named(name)
-        if seen is None or seen.ignored is None:
-            return None
+        if seen is not None and seen.ignored is not None:
+            await self._tell("userquotas", name, members.ignored_status(seen, self._clock()))
+        return None
+
+    async def _tell(self, plural: str, name: str, told: Json) -> None:
+        """Write the status of an object that may be so wrong that the API server takes no status of it either."""
         try:
-            await self._writer.status("userquotas", name, members.ignored_status(seen, self._clock()))
+            await self._writer.status(plural, name, told)
         except ApiError as error:
             if error.status != _INVALID:
                 raise
-            # Its spec is so wrong that the API server takes no status of it either.
-            logger.warning("userquota=%s cannot be told so, only be deleted: %s", name, error)
-        return None
+            logger.warning("%s=%s cannot be told what is wrong, only be deleted: %s", plural, name, error)
 
     async def _write_policy(self, name: str) -> float | None:
         stored = self._stored.get(name)
@@ -301,14 +333,42 @@ class Hub:
             return None
         now = self._clock()
         active = self._policies.get(name)
-        pool = self._meter.pool(active, now) if active is not None and active.shared else None
-        told = policies.status(stored, active, self._tally.counts(name), pool, now, self.room.at_cap)
+        facts = self._facts(name, active, now)
+        told = policies.status(stored, active, facts, now)
         same = {k: v for k, v in told.items() if k != "asOf"}
         if self._told.get(name) != same:
-            await self._writer.status("quotapolicies", name, told)
+            await self._tell("quotapolicies", name, told)
             self._told[name] = same
-        change = None if pool is None else pool.next_change(now)
-        return None if change is None else (change - self._clock()) / 1_000_000
+        look_again = None if active is None else now + facts.findings.good_for
+        changes = (None if facts.pool is None else facts.pool.next_change(now), _next_turn(active, now), look_again)
+        return self._seconds_to(min((at for at in changes if at is not None), default=None))
+
+    def _facts(self, name: str, active: Policy | None, now: int) -> Facts:
+        if active is None:
+            return Facts(self._tally.summary(name), cap=self.room.at_cap)
+        return Facts(
+            summary=self._tally.summary(name),
+            findings=self._looks.at(active, self._pods.meter, self._known_names, now),
+            heaviest=tuple(self._tally.heaviest(name)),
+            pool=self._pool(active, now),
+            owed=len(self._owed),
+            cap=self.room.at_cap,
+            covering=policies.covering_everyone(active, self._policies.values()),
+        )
+
+    def _pool(self, policy: Policy, now: int) -> QuotaState | None:
+        return self._pods.meter.pool(policy, now) if policy.shared else None
+
+    def _known_names(self) -> tuple[set[str], set[str]]:
+        users = self._members.users() | self._pods.meter.users()
+        return users, self._members.all_groups() | self._pods.meter.groups()
+
+    def _status(self, user: str, standing: Standing, generation: int) -> Json:
+        meter = self._pods.meter
+        return user_status(standing, [_running(p) for p in meter.running(user)], generation, meter.pending(user))
+
+    def _seconds_to(self, at: int | None) -> float | None:
+        return None if at is None else max(0.0, (at - self._clock()) / 1_000_000)
 
     async def _make_user_quota(self, user: str) -> bool:
         """Whether there is one now; at the cap the user is left out until there is room."""
@@ -328,6 +388,35 @@ class Hub:
         if made is not None:
             await self.see_user_quota("ADDED", made)
         return True
+
+
+def _moved(before: Seen | None, seen: Seen) -> bool:
+    """Whether a UserQuota that counts tells other groups than before."""
+    return seen.ignored is None and (before is None or before.groups != seen.groups)
+
+
+#: Name, enforcement and whether it is used up, of each quota.
+Verdicts = tuple[tuple[str, str, bool], ...]
+
+
+def verdicts(standing: Standing) -> Verdicts:
+    """What a launch meets, quota by quota."""
+    return tuple((s.quota.name, str(s.quota.enforcement), s.blocked_at(standing.at)) for s in standing.quotas)
+
+
+def _as_of(status: Mapping[str, Any]) -> int | None:
+    """The instant that a status speaks for; None: it says nothing that can be read."""
+    try:
+        return micros(status["asOf"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _next_turn(policy: Policy | None, now: int) -> int | None:
+    """When a policy's event begins or ends."""
+    window = None if policy is None else policy.window
+    edges = (window.start, window.end) if isinstance(window, Fixed) else ()
+    return min((at for at in edges if at > now), default=None)
 
 
 def _running(pod: PodRecord) -> Json:

@@ -97,6 +97,8 @@ def ignored_status(seen: Seen, now: int) -> Json:
         "quotas": None,
         "pools": None,
         "running": None,
+        "pending": None,
+        "foreseenUntil": None,
         "conditions": [ready],
     }
 
@@ -149,6 +151,10 @@ class Members:
     def users(self) -> set[str]:
         """Everybody who has one that counts."""
         return {seen.user for seen in self._seen.values() if seen.ignored is None}
+
+    def all_groups(self) -> set[str]:
+        """Every group that anybody is in."""
+        return {group for seen in self._seen.values() for group in seen.groups}
 
     def all(self) -> Sequence[Seen]:
         """Every one, ignored ones too."""

@@ -13,7 +13,7 @@ SERVERNAME: Final = "hub.jupyter.org/servername"
 PRIMEHUB: Final = "primehub.io/usage"
 _OURS: Final = "hubquota.dev/"
 #: A pod without any of these is nobody's that we know.
-_MARKS: Final = (USERNAME, PRIMEHUB, f"{_OURS}groups", f"{_OURS}group")
+_MARKS: Final = (USERNAME, PRIMEHUB, f"{_OURS}user", f"{_OURS}groups", f"{_OURS}group")
 #: How far a kubelet's clock may be ahead of ours before its word for an end is not taken (S29), in microseconds.
 _AHEAD: Final = 5_000_000
 _DEFAULT_SERVER: Final = ""
@@ -84,7 +84,7 @@ def _record(sight: Sight, cluster: str, marks: Mapping[str, str], start: int) ->
         cluster=cluster,
         hub=metadata["namespace"],
         name=metadata["name"],
-        user=marks.get(USERNAME) or told.get("user") or None,
+        user=marks.get(USERNAME) or marks.get(f"{_OURS}user") or told.get("user") or None,
         server=marks.get(SERVERNAME, _DEFAULT_SERVER) if USERNAME in marks else None,
         scheduled=start,
         first_seen=at,
@@ -99,13 +99,13 @@ def _record(sight: Sight, cluster: str, marks: Mapping[str, str], start: int) ->
         decision=marks.get(f"{_OURS}decision", ""),
         deletion=_deletion(metadata),
         end=end,
-        segments=_segments(sight.pod, start, end),
+        segments=_segments(sight.pod, start, end, is_server=USERNAME in marks),
     )
 
 
-def _segments(pod: Pod, start: int, end: PodEnd | None) -> tuple[SegmentRecord, ...]:
+def _segments(pod: Pod, start: int, end: PodEnd | None, *, is_server: bool) -> tuple[SegmentRecord, ...]:
     until = None if end is None else end.at
-    held = allocation(pod) | {"servers": 1000}
+    held = allocation(pod) | ({"servers": 1000} if is_server else {})
     return tuple(SegmentRecord(resource, amount, None, start, until) for resource, amount in held.items())
 
 

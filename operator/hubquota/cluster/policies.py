@@ -1,23 +1,36 @@
-"""The policies of one hub: which of them hold, and what is to be said of the others."""
+"""The policies of one hub: which of them hold, and what is to be said of each."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from hubquota.cluster.findings import Findings
 from hubquota.domain.pods import rfc3339
-from hubquota.domain.policy import Policy
-from hubquota.domain.standing import QuotaState, Standing
+from hubquota.domain.policy import Enforcement, Policy
+from hubquota.domain.standing import QuotaState
+from hubquota.domain.tally import Summary
+from hubquota.domain.units import decimal
 from hubquota.resources import reasons
 from hubquota.resources.conditions import condition, with_conditions
-from hubquota.resources.policy import NotSupportedYet, PolicySpec, to_policy
+from hubquota.resources.policy import PolicySpec, to_policy
 from hubquota.resources.status import Json, granted, quota_json, who
-from hubquota.resources.wording import faults
+from hubquota.resources.wording import faults, printable
 
 #: Policies that a hub may have; more are not applied, and say so.
 MOST: Final = 200
 _LONGEST_MESSAGE: Final = 2000
+#: Names that a message lists before it says how many more there are.
+_LISTED: Final = 10
+#: What is said only where it is so, or was.
+_REMARKS: Final = (
+    reasons.CONFLICT,
+    reasons.INEFFECTIVE,
+    reasons.NOTHING_METERED,
+    reasons.UNWEIGHTED,
+    reasons.UNKNOWN_NAMES,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,22 @@ class Stored:
     reason: str
     message: str
     conditions: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the operator knows of a policy. ``pool``: the state of a Shared one. ``owed``: users whose statuses do not
+    reflect it yet. ``cap``: the hub has as many UserQuotas as it may have, this many; None: it has fewer.
+    ``covering``: the policies of the same resource that cover everyone, where it is a fallback.
+    """
+
+    summary: Summary
+    findings: Findings = field(default_factory=Findings)
+    heaviest: tuple[tuple[str, int], ...] = ()
+    pool: QuotaState | None = None
+    owed: int = 0
+    cap: int | None = None
+    covering: tuple[str, ...] = ()
 
 
 def read(body: Mapping[str, Any]) -> Stored:
@@ -50,80 +79,35 @@ def applied(policies: Iterable[Stored]) -> dict[str, Policy]:
     return {p.name: p for p in valid[:MOST]}
 
 
-def _understood(name: str, spec: Mapping[str, Any]) -> tuple[Policy | None, str, str]:
-    try:
-        return to_policy(name, PolicySpec.model_validate(spec)), reasons.APPLIED, "the policy is applied"
-    except ValidationError as error:
-        return None, reasons.INVALID, faults(error)[:_LONGEST_MESSAGE]
-    except NotSupportedYet as fault:
-        return None, reasons.NOT_SUPPORTED_YET, str(fault)
+def longest_window(policies: Iterable[Policy]) -> int:
+    """How far the policies look back, in microseconds; 0: not at all."""
+    return max((policy.window.reach for policy in policies if policy.window is not None), default=0)
 
 
-class Tally:
-    """For each policy whom it holds for, who is near its end and who used it up; kept from standing to standing."""
-
-    def __init__(self) -> None:
-        self._users: dict[str, dict[str, tuple[bool, bool]]] = {}
-
-    def take(self, user: str, standing: Standing) -> None:
-        """Take in where a user stands now."""
-        held = {policy.name: _marks(state, standing.at) for state in standing.quotas for policy in state.quota.policies}
-        for name, users in self._users.items():
-            if name not in held:
-                users.pop(user, None)
-        for name, marks in held.items():
-            self._users.setdefault(name, {})[user] = marks
-
-    def forget(self, policy: str) -> None:
-        """A policy is gone."""
-        self._users.pop(policy, None)
-
-    def drop(self, user: str) -> None:
-        """A user is gone."""
-        for users in self._users.values():
-            users.pop(user, None)
-
-    def counts(self, policy: str) -> Json:
-        """Users in all, near the end, and at it."""
-        marks = self._users.get(policy, {}).values()
-        near, exhausted = sum(n for n, _ in marks), sum(e for _, e in marks)
-        return {"users": len(marks), "near": near, "exhausted": exhausted}
+def covering_everyone(policy: Policy, others: Iterable[Policy]) -> tuple[str, ...]:
+    """The policies that leave a fallback nobody, by name."""
+    if not policy.scope.fallback:
+        return ()
+    alike = (p for p in others if p.resource == policy.resource and p.scope.everyone)
+    return tuple(sorted(p.name for p in alike if p.enforcement is not Enforcement.OBSERVE))
 
 
-def status(
-    stored: Stored, active: Policy | None, counts: Json, pool: QuotaState | None, now: int, cap: int | None = None
-) -> Json:
-    """The status of a QuotaPolicy. ``active`` None: it is not applied. ``pool``: the state of a Shared one.
-
-    ``cap``: the hub has as many UserQuotas as it may have, this many; None: it has fewer.
-    """
-    told: Json = {"observedGeneration": stored.generation, "asOf": rfc3339(now)} | counts
-    reason, message = stored.reason, stored.message
+def status(stored: Stored, active: Policy | None, facts: Facts, now: int) -> Json:
+    """The status of a QuotaPolicy. ``active`` None: it is not applied."""
+    told: Json = {"observedGeneration": stored.generation, "asOf": rfc3339(now)}
+    told |= {"users": facts.summary.users, "near": facts.summary.near, "exhausted": facts.summary.exhausted}
     if stored.policy is not None:
+        unit = stored.policy.unit
         told |= {
             "who": who(stored.policy.scope),
             "quota": granted(stored.policy),
             "enforcement": str(stored.policy.enforcement),
+            "heaviest": [{"user": user, "used": decimal(used, unit)} for user, used in facts.heaviest],
         }
-        if active is None:
-            reason, message = reasons.TOO_MANY_POLICIES, f"the hub has more than {MOST} policies: delete some"
     # A field that no longer applies is taken away, not left as it was.
-    told["pool"] = None if pool is None else quota_json(pool)
-    told["conditions"] = _conditions(stored, active is not None, reason, message, cap, now)
+    told["pool"] = None if facts.pool is None else quota_json(facts.pool)
+    told["conditions"] = _conditions(stored, active, facts, now)
     return told
-
-
-def _conditions(stored: Stored, active: bool, reason: str, message: str, cap: int | None, now: int) -> list[Json]:
-    """Ready; Enforced=False while the hub is at its ``cap`` of UserQuotas; and what else was told before."""
-    common = {"generation": stored.generation, "now": now}
-    ready = condition(stored.conditions, reasons.READY, holds=active, reason=reason, message=message, **common)
-    if cap is None:
-        others = [c for c in stored.conditions if c.get("reason") != reasons.TOO_MANY_USER_QUOTAS]
-        return with_conditions(others, ready)
-    why = reasons.TOO_MANY_USER_QUOTAS
-    text = full(cap)
-    enforced = condition(stored.conditions, reasons.ENFORCED, holds=False, reason=why, message=text, **common)
-    return with_conditions(stored.conditions, ready, enforced)
 
 
 def full(cap: int) -> str:
@@ -135,7 +119,78 @@ def full(cap: int) -> str:
     )
 
 
-def _marks(state: QuotaState, now: int) -> tuple[bool, bool]:
-    """Near the end but not at it, and at it."""
-    exhausted = state.blocked_at(now)
-    return not exhausted and state.used * 100 >= state.quota.limit * state.quota.warn_at, exhausted
+def _understood(name: str, spec: Mapping[str, Any]) -> tuple[Policy | None, str, str]:
+    try:
+        return to_policy(name, PolicySpec.model_validate(spec)), reasons.APPLIED, "the policy is applied"
+    except ValidationError as error:
+        return None, reasons.INVALID, faults(error)[:_LONGEST_MESSAGE]
+
+
+def _conditions(stored: Stored, active: Policy | None, facts: Facts, now: int) -> list[Json]:
+    """Ready and Enforced always; the remarks that hold, and those that held before, as holding no more."""
+    told = {reasons.READY: _ready(stored, active), reasons.ENFORCED: _enforced(active, facts)}
+    held = {c.get("type") for c in stored.conditions}
+    remarks = {} if active is None else _remarks(active, facts)
+    for kind in _REMARKS:
+        if kind in remarks:
+            told[kind] = (True, *remarks[kind])
+        elif kind in held:
+            told[kind] = (False, reasons.NOT_SO, "it is not so any more")
+    common = {"generation": stored.generation, "now": now}
+    made = [
+        condition(stored.conditions, kind, holds=holds, reason=reason, message=text[:_LONGEST_MESSAGE], **common)
+        for kind, (holds, reason, text) in told.items()
+    ]
+    return with_conditions(stored.conditions, *made)
+
+
+def _ready(stored: Stored, active: Policy | None) -> tuple[bool, str, str]:
+    if stored.policy is not None and active is None:
+        return False, reasons.TOO_MANY_POLICIES, f"the hub has more than {MOST} policies: delete some"
+    return active is not None, stored.reason, stored.message
+
+
+def _enforced(active: Policy | None, facts: Facts) -> tuple[bool, str, str]:
+    if active is None:
+        return False, reasons.NOT_APPLIED, "the policy is not applied: see Ready"
+    if facts.cap is not None:
+        return False, reasons.TOO_MANY_USER_QUOTAS, full(facts.cap)
+    if facts.owed:
+        return False, reasons.UPDATING, "some UserQuotas do not reflect the policy yet"
+    return True, reasons.UP_TO_DATE, "every UserQuota reflects the policy"
+
+
+def _remarks(policy: Policy, facts: Facts) -> dict[str, tuple[str, str]]:
+    """What an admin should know: reason and sentence, by condition."""
+    summary, findings = facts.summary, facts.findings
+    told: dict[str, tuple[str, str]] = {}
+    if summary.conflicting:
+        told[reasons.CONFLICT] = (
+            reasons.COMBINE_DIFFERS,
+            "policies of the same kind disagree on combine, so the smallest limit holds: write the same combine in all",
+        )
+    if facts.covering:
+        names = _listed(facts.covering)
+        text = f"nobody is left for a fallback: {names} covers everyone; write fallback: true there, or name users"
+        told[reasons.INEFFECTIVE] = (reasons.NOBODY_LEFT, text)
+    elif summary.users and not summary.deciding:
+        text = f"it decides nothing for any of its users, for these do instead: {_listed(summary.outranking)}"
+        told[reasons.INEFFECTIVE] = (reasons.OUTRANKED, text)
+    if findings.metered is False and summary.users:
+        text = f"no pod in scope asked for {_listed(sorted(policy.measure.resources)) or 'what has a price'} in 7 days"
+        told[reasons.NOTHING_METERED] = (reasons.NO_REQUESTS, f"{text}: set a request in the hub's profiles")
+    if findings.unweighted:
+        text = f"these cost nothing, for weights does not name them: {_listed(findings.unweighted)}"
+        told[reasons.UNWEIGHTED] = (reasons.NO_PRICE, text)
+    if findings.unknown:
+        text = (
+            f"the hub has shown no user or group of these names: {_listed(findings.unknown)}; mind upper and lower case"
+        )
+        told[reasons.UNKNOWN_NAMES] = (reasons.NEVER_SEEN, text)
+    return told
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [printable(name) for name in names]
+    more = f" and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
+    return ", ".join(shown[:_LISTED]) + more

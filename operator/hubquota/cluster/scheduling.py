@@ -3,7 +3,8 @@
 import asyncio
 import heapq
 import logging
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Scheduler:
         self._busy: dict[Key, float] = {}
         self._woken = asyncio.Event()
         self._slots = asyncio.Semaphore(_SLOTS)
+        self._trickle: deque[Key] = deque()
 
     def request(self, key: Key, delay: float = 0) -> None:
         """Have an object written in ``delay`` seconds, or sooner if it is due sooner anyway."""
@@ -41,6 +43,11 @@ class Scheduler:
             self._due[key] = when
             heapq.heappush(self._heap, (when, key))
             self._woken.set()
+
+    def trickle(self, keys: Iterable[Key]) -> None:
+        """Have many objects written when nothing else is due: what happens meanwhile does not wait for them."""
+        self._trickle.extend(keys)
+        self._woken.set()
 
     def forget(self, key: Key) -> None:
         """An object that is gone is not written any more."""
@@ -70,11 +77,25 @@ class Scheduler:
                 _, key = heapq.heappop(self._heap)
                 del self._due[key]
                 return key
+            if self._trickle:
+                one_of_many = self._next_of_many()
+                if one_of_many is not None:
+                    return one_of_many
+                continue
             try:
                 async with asyncio.timeout(wait):
                     await self._woken.wait()
             except TimeoutError:
                 continue
+
+    def _next_of_many(self) -> Key | None:
+        """The next that nobody asked for otherwise; one that is being written is written again after."""
+        key = self._trickle.popleft()
+        if key in self._busy:
+            self.request(key)
+            return None
+        self._due.pop(key, None)
+        return key
 
     def _until_first(self) -> float | None:
         """Seconds until the first that is due and not being written; None: nothing is."""

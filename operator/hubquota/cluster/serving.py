@@ -25,6 +25,9 @@ from hubquota.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+#: Gives microseconds since 1970.
+Clock = Callable[[], int]
+
 #: Listings of pods that may fail in a row before the heartbeat stops: the chain is no longer sound.
 _MISSED: Final = 3
 #: Seconds by which a status may be late before the heartbeat stops.
@@ -37,14 +40,22 @@ class Ended(Exception):
     """The operator cannot go on and should be started again; the message says why."""
 
 
-async def run(settings: Settings) -> None:
-    """Serve until told to stop. Raises Ended, LeaseLost, ApiError or SQLAlchemyError where it cannot go on."""
+def microseconds() -> int:
+    """Now, in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+async def run(settings: Settings, clock: Clock = microseconds) -> None:
+    """Serve until told to stop. ``clock`` gives microseconds since 1970.
+
+    Raises Ended, LeaseLost, ApiError or SQLAlchemyError where it cannot go on.
+    """
     metrics = Metrics()
     with served(metrics, str(settings.metrics_address), settings.metrics_port):
-        await _run(settings, metrics)
+        await _run(settings, metrics, clock)
 
 
-async def _run(settings: Settings, metrics: Metrics) -> None:
+async def _run(settings: Settings, metrics: Metrics, clock: Clock) -> None:
     async with (
         connected(settings.request_timeout) as api,
         await Ledger.open(settings.database(), settings.cluster) as ledger,
@@ -54,16 +65,17 @@ async def _run(settings: Settings, metrics: Metrics) -> None:
         identity = f"{socket.gethostname()}-{os.getpid()}"
         logger.info("identity=%s waits for the writer's Lease in namespace=%s", identity, namespace)
         lease = WriterLease(api, namespace, identity, terms)
-        await lease.hold(lambda: _serve(api, ledger, settings, identity, metrics))
+        namespaces = settings.hub_namespaces or (own_namespace(),)
+
+        def hubs() -> dict[str, Hub]:
+            most = settings.max_user_quotas
+            return {n: Hub(api, ledger, n, settings.cluster, clock, most, metrics.of(n)) for n in namespaces}
+
+        await lease.hold(lambda: _serve(api, settings, identity, hubs()))
 
 
-async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str, metrics: Metrics) -> None:
-    namespaces = settings.hub_namespaces or (own_namespace(),)
-    await _known(api, namespaces[0])
-    hubs = {
-        name: Hub(api, ledger, name, settings.cluster, microseconds, settings.max_user_quotas, metrics.of(name))
-        for name in namespaces
-    }
+async def _serve(api: Api, settings: Settings, identity: str, hubs: dict[str, Hub]) -> None:
+    await _known(api, next(iter(hubs)))
     versions: dict[str, str] = {}
     for hub in hubs.values():
         await hub.start()
@@ -87,6 +99,7 @@ async def _serve(api: Api, ledger: Ledger, settings: Settings, identity: str, me
 def _jobs(api: Api, hub: Hub, version: str, settings: Settings) -> list[Callable[[], Awaitable[None]]]:
     return [
         hub.scheduler.run,
+        hub.memberships.run,
         partial(user_quotas.follow, api, hub, version),
         partial(_resync, hub, settings.resync_interval),
         partial(_expire, hub, settings.user_quota_retention),
@@ -182,7 +195,7 @@ async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watc
     logger.info("hub=%s is served", hub.namespace)
     while True:
         hub.room.turned.clear()
-        age = (microseconds() - (hub.synced_at or 0)) / 1_000_000
+        age = (hub.now() - (hub.synced_at or 0)) / 1_000_000
         if age < _MISSED * settings.resync_interval and hub.scheduler.lag() < _LATE:
             try:
                 await beat(api, hub.namespace, identity, datetime.now(UTC), hub.room.at_cap)
@@ -194,8 +207,3 @@ async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watc
             # kopf ends all tasks that were made after its start.)
             async with asyncio.timeout(settings.heartbeat_interval):
                 await hub.room.turned.wait()
-
-
-def microseconds() -> int:
-    """Now, in microseconds since 1970."""
-    return time.time_ns() // 1000

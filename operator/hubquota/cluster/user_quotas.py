@@ -17,10 +17,10 @@ _RETRY: Final = 2
 async def listed(api: Api, hub: Hub) -> str:
     """Take in all of them. Returns the version to watch from: one before the listing, so that nothing is missed."""
     before = await api.get(_path(hub), limit="1")
-    names = set()
-    async for body in api.listing(_path(hub)):
-        names.add(body["metadata"]["name"])
-        await hub.see_user_quota("ADDED", body)
+    names: set[str] = set()
+    async for page in api.pages(_path(hub)):
+        names |= {body["metadata"]["name"] for body in page}
+        await hub.see_user_quotas(page)
     hub.user_quotas_listed(names)
     return str(before["metadata"]["resourceVersion"])
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hubquota.domain.measure import Measure
+from hubquota.domain.windows import Window
+
 
 class Enforcement(StrEnum):
     """What a used-up quota does to a launch."""
@@ -32,26 +35,39 @@ class Scope:
 
     def names(self, user: str, groups: frozenset[str]) -> bool:
         """Whether the user is meant without regard to ``fallback``. Names match exactly (S8)."""
-        return self.everyone or user in self.users or bool(self.groups & groups)
+        return self.everyone or user in self.users or not self.groups.isdisjoint(groups)
+
+    def through(self, user: str, groups: frozenset[str]) -> tuple[str, ...]:
+        """The groups by which the user is meant, where it is by groups alone (S10)."""
+        return () if self.everyone or user in self.users else tuple(sorted(self.groups & groups))
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One valid QuotaPolicy. ``limit`` in base units x microseconds, or a count where ``window`` is None.
+    """One valid QuotaPolicy.
 
-    ``limit`` None: unlimited. ``window``: microseconds of a rolling window; None: counted at once.
+    ``limit``: base units x microseconds over a window; a count of servers at once; bytes of storage. None: unlimited.
+    ``window`` None: servers counted at once, or storage.
     """
 
     name: str
     scope: Scope
-    resource: str
+    measure: Measure
     limit: int | None
     unit: str
-    window: int | None
-    window_text: str = ""
+    window: Window | None
     shared: bool = False
     combine: Combine = Combine.MIN
     enforcement: Enforcement = Enforcement.DENY
     except_profiles: frozenset[str] = frozenset()
     warn_at: int = 90
     message: str = ""
+
+    @property
+    def resource(self) -> str:
+        """What is limited, as the policy names it."""
+        return self.measure.resource
+
+    def holds_at(self, at: int) -> bool:
+        """Whether it gives anybody a quota at ``at``; an event's policy does only during the event (S3)."""
+        return self.window is None or self.window.holds_at(at)

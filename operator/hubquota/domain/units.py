@@ -7,11 +7,8 @@ server. A count (``servers`` at once) is a plain number.
 from fractions import Fraction
 from typing import Final
 
-from hubquota.domain.usage import HOUR
-
-MEMORY: Final = "memory"
-CPU: Final = "cpu"
-SERVERS: Final = "servers"
+from hubquota.domain.measure import CREDIT
+from hubquota.domain.windows import HOUR
 
 #: Base units x microseconds in one unit of a limit over a window.
 _OVER_TIME: Final = {
@@ -22,8 +19,10 @@ _OVER_TIME: Final = {
     "device-hours": 1000 * HOUR,
     "GPU-hours": 1000 * HOUR,
     "hours": 1000 * HOUR,
+    "credits": CREDIT * HOUR,
 }
-_COUNTED: Final = {"servers": 1}
+#: Of what has no window: a count, or bytes.
+_COUNTED: Final = {"servers": 1, "GiB": 2**30, "TiB": 2**40}
 #: Digits after the point of an amount in a status: a millionth of a GiB-hour is 4 s of a megabyte.
 PLACES: Final = 6
 
@@ -54,6 +53,12 @@ def decimal(amount: int, unit: str, *, up: bool = False) -> str:
     millionths = -(-scaled // size) if up else scaled // size
     whole, rest = divmod(millionths, 10**PLACES)
     return f"{whole}.{rest:0{PLACES}d}".rstrip("0").rstrip(".")
+
+
+def exactly(value: Fraction) -> str:
+    """A decimal string of a number that has at most nine decimals."""
+    whole, rest = divmod(value.numerator * 10**9 // value.denominator, 10**9)
+    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
 
 
 def for_people(amount: str, places: int = 1) -> str:

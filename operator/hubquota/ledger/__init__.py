@@ -1,5 +1,7 @@
 """The ledger: who held what, from when to when. SQLite for one process, PostgreSQL for more."""
 
-from hubquota.ledger.ledger import Ledger
+from hubquota.ledger.engine import missing
+from hubquota.ledger.ledger import Digest, Ledger
+from hubquota.ledger.rows import undigested
 
-__all__ = ["Ledger"]
+__all__ = ["Digest", "Ledger", "missing", "undigested"]

@@ -3,13 +3,15 @@
 Each function writes over the connection it is given and changes nothing where it is told what is known already.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 
 from sqlalchemy import ColumnElement, Table, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hubquota.domain.history import DecisionRecord, Membership, PolicyRevision
+from hubquota.ledger.rows import batches
 from hubquota.ledger.tables import decisions, hub_users, hubs, memberships, policy_revisions
 
 
@@ -65,6 +67,33 @@ async def see_all_groups(connection: AsyncConnection, cluster: str, seen: Iterab
     """Note the groups of several users, the older sights of each before the newer."""
     for membership in sorted(seen, key=lambda m: (m.hub, m.user, m.at)):
         await see_groups(connection, cluster, membership)
+
+
+async def groups_at(connection: AsyncConnection, cluster: str, hub: str, at: int) -> dict[str, frozenset[str]]:
+    """Of all users who were in any group at an instant, their groups."""
+    t = memberships
+    held = and_(t.c.cluster == cluster, t.c.hub == hub, t.c.start <= at, or_(t.c.end.is_(None), t.c.end > at))
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for user, group in await connection.execute(select(t.c.user, t.c.group).where(held)):
+        found[user].add(group)
+    return {user: frozenset(groups) for user, groups in found.items()}
+
+
+async def groups_of(
+    connection: AsyncConnection, cluster: str, hub: str, users: Sequence[str]
+) -> dict[str, frozenset[str]]:
+    """The groups of these users; users who were never noted, or whose groups were not, are left out."""
+    found: dict[str, frozenset[str]] = {}
+    for batch in batches(users):
+        mine = and_(hub_users.c.cluster == cluster, hub_users.c.hub == hub, hub_users.c.user.in_(batch))
+        noted = select(hub_users.c.user).where(mine, hub_users.c.end.is_(None), hub_users.c.groups_at.is_not(None))
+        found |= dict.fromkeys((await connection.execute(noted)).scalars(), frozenset())
+        t = memberships
+        held = and_(t.c.cluster == cluster, t.c.hub == hub, t.c.user.in_(batch), t.c.end.is_(None))
+        for user, group in await connection.execute(select(t.c.user, t.c.group).where(held)):
+            if user in found:
+                found[user] |= {group}
+    return found
 
 
 async def see_policy(connection: AsyncConnection, cluster: str, seen: PolicyRevision) -> None:

@@ -1,5 +1,6 @@
 """Connections to the ledger's database, with what SQLite needs to be safe and exact."""
 
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, event, make_url
@@ -20,6 +21,15 @@ def connect(url: str) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _prepare)
         event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+def missing(url: str) -> Path | None:
+    """The file of an SQLite ledger that is not there; None: it is there, or the database is another."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        return None
+    file = Path(parsed.database)
+    return None if file.exists() else file
 
 
 def _with_driver(url: URL) -> URL:

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar, cast
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hubquota.domain.history import DecisionRecord, HowEnded, Membership, PodEnd, PodRecord, PolicyRevision
@@ -15,9 +15,13 @@ from hubquota.ledger import chronicle, rows
 from hubquota.ledger.engine import connect
 from hubquota.ledger.merging import merged
 from hubquota.ledger.migrations import upgrade
-from hubquota.ledger.tables import pods, policy_revisions
+from hubquota.ledger.tables import hub_users, hubs, pods, policy_revisions
 
 T = TypeVar("T")
+#: A pod that is over: its user, when it was placed and ended, and what ``rows.undigested`` reads.
+Digest = tuple[str | None, int, int, str]
+#: Of them, so many at a time: enough to be quick, few enough that the loop is held up for milliseconds.
+_DIGESTS: Final = 5_000
 
 
 class Ledger:
@@ -96,6 +100,63 @@ class Ledger:
                 async for pod in rows.stream(connection, query):
                     yield pod
 
+    async def digests(self, hub: str, since: int, before: int) -> AsyncIterator[Sequence[Digest]]:
+        """The pods of a hub that ended after ``since`` and were last seen before ``before``, thousands at a time.
+
+        Only those that held the same all their lives; the others come from ``rest``.
+        """
+        query = self._past(hub, since, before).where(pods.c.digest.is_not(None))
+        columns = query.with_only_columns(pods.c.user, pods.c.scheduled, pods.c.finished, pods.c.digest)
+        async with self._engine.begin() as connection, connection.stream(columns) as found:
+            async for batch in found.partitions(_DIGESTS):
+                yield cast("Sequence[Digest]", batch)
+
+    async def rest(self, hub: str, since: int, before: int) -> AsyncIterator[PodRecord]:
+        """The pods of a hub that held something after ``since``, but for those that ``digests`` gives."""
+        seen_since = self._of(hub).where(pods.c.finished > since, pods.c.last_seen >= before)
+        changed = self._past(hub, since, before).where(pods.c.digest.is_(None))
+        async with self._engine.begin() as connection:
+            for query in (self._open(hub), seen_since, changed):
+                async for pod in rows.stream(connection, query):
+                    yield pod
+
+    async def pods_of(self, hub: str, user: str | None, since: int) -> list[PodRecord]:
+        """One user's pods that held something after ``since``, in the order of their placement. None: nobody's."""
+        whose = pods.c.user.is_(None) if user is None else pods.c.user == user
+        lately = or_(pods.c.finished.is_(None), pods.c.finished > since)
+        query = self._of(hub).where(whose, lately).order_by(pods.c.scheduled, pods.c.uid)
+        async with self._engine.begin() as connection:
+            return [pod async for pod in rows.stream(connection, query)]
+
+    async def hubs(self) -> list[str]:
+        """The hubs that this cluster's part of the ledger knows, by name."""
+        query = select(hubs.c.hub).where(hubs.c.cluster == self._cluster).order_by(hubs.c.hub)
+        async with self._engine.begin() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def users(self, hub: str) -> set[str]:
+        """All users of a hub that were ever noted."""
+        query = select(hub_users.c.user).where(hub_users.c.cluster == self._cluster, hub_users.c.hub == hub)
+        async with self._engine.begin() as connection:
+            return set((await connection.execute(query)).scalars())
+
+    async def covered(self, hub: str, at: int) -> int:
+        """The instant from which usage of this hub is known; ``at`` where it is not known at all. Notes nothing."""
+        query = select(hubs.c.covered_since).where(hubs.c.cluster == self._cluster, hubs.c.hub == hub)
+        async with self._engine.begin() as connection:
+            since: int | None = (await connection.execute(query)).scalar()
+        return at if since is None else since
+
+    async def groups_at(self, hub: str, at: int) -> dict[str, frozenset[str]]:
+        """The groups of all users who were in any at an instant, as they were known then."""
+        async with self._engine.begin() as connection:
+            return await chronicle.groups_at(connection, self._cluster, hub, at)
+
+    async def groups_of(self, hub: str, users: Sequence[str]) -> dict[str, frozenset[str]]:
+        """The groups that these users are in, as far as the ledger knows the users at all."""
+        async with self._engine.begin() as connection:
+            return await chronicle.groups_of(connection, self._cluster, hub, users)
+
     async def history(self, hub: str, since: int) -> dict[str | None, list[PodRecord]]:
         """The same by user, each user's in the order of their placement. None: pods without a user."""
         by_user: defaultdict[str | None, list[PodRecord]] = defaultdict(list)
@@ -154,6 +215,9 @@ class Ledger:
         # In the order in which they were asked for; SQLite would let them race, and some lose until they time out.
         async with self._turn, self._writing.begin() as connection:
             return await work(connection)
+
+    def _past(self, hub: str, since: int, before: int) -> Select[tuple[object, ...]]:
+        return self._of(hub).where(pods.c.finished > since, pods.c.last_seen < before)
 
     def _of(self, hub: str) -> Select[tuple[object, ...]]:
         return select(pods).where(pods.c.cluster == self._cluster, pods.c.hub == hub)

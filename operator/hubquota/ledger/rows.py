@@ -1,5 +1,6 @@
 """Pods' records as rows and back."""
 
+import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from itertools import islice
@@ -15,7 +16,11 @@ from hubquota.ledger.tables import pod_groups, pods, segments
 #: Pods read or written at once: well below the number of parameters that a statement may have.
 BATCH: Final = 500
 #: Columns that stand in the record under the same name.
-_ALIKE: Final = tuple(c.name for c in pods.columns if c.name not in ("finished", "how_ended", "estimated", "bound"))
+_ALIKE: Final = tuple(
+    c.name for c in pods.columns if c.name not in ("finished", "how_ended", "estimated", "bound", "digest")
+)
+#: Characters of a digest: PostgreSQL takes no more than some 2,700 bytes in a row of an index.
+_LONGEST_DIGEST: Final = 1000
 T = TypeVar("T")
 
 
@@ -89,7 +94,23 @@ def _row(record: PodRecord) -> dict[str, Any]:
         "how_ended": end and end.how,
         "estimated": end is not None and end.bound is not None,
         "bound": end and end.bound,
+        "digest": _digest(record),
     }
+
+
+def undigested(digest: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    """What a digest tells: what the pod held, in base units by resource, and the groups whose pools it charged."""
+    held, groups = json.loads(digest)
+    return held, tuple(groups)
+
+
+def _digest(record: PodRecord) -> str | None:
+    whole = all((s.start, s.end) == (record.scheduled, record.finished) for s in record.segments)
+    if record.finished is None or not whole:
+        return None
+    held = {s.resource: s.request for s in record.segments}
+    told = json.dumps([held, record.charged_groups], separators=(",", ":"), sort_keys=True)
+    return told if len(told) <= _LONGEST_DIGEST else None
 
 
 def _group_rows(records: Iterable[PodRecord]) -> list[dict[str, Any]]:

@@ -9,12 +9,24 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
+from hubquota.domain import windows
+from hubquota.domain.measure import CREDITS, Measure, credits_by
+from hubquota.domain.pods import micros
 from hubquota.domain.policy import Combine, Enforcement, Policy, Scope
 from hubquota.domain.units import to_base
-from hubquota.domain.windows import rolling
+from hubquota.domain.windows import Calendar, Period, rolling
 
 _LARGEST: Final = 1_000_000_000_000
 _RESOURCE: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -30,6 +42,10 @@ _UNITS: Final = {
     "credits": ("credits",),
     "storage": ("GiB", "TiB"),
 }
+#: The unit in which usage is told where an unlimited policy names none; extended resources are told in device-hours.
+_NATURAL: Final = {
+    "memory": "GiB-hours", "cpu": "CPU-hours", "servers": "hours", "credits": "credits", "storage": "GiB"
+}  # fmt: skip
 
 
 class Model(BaseModel):
@@ -227,28 +243,18 @@ class PolicySpec(Model):
         return self.limit.unit == "device-hours" or (self.limit.unit == "GPU-hours" and is_gpu)
 
 
-class NotSupportedYet(Exception):
-    """The policy is right, but this version does not apply it; the message says which part."""
-
-
 def to_policy(name: str, spec: PolicySpec) -> Policy:
-    """The policy as the engine takes it. Raises NotSupportedYet."""
-    window = spec.window.rolling if spec.window else None
-    if spec.resource in ("credits", "storage"):
-        raise NotSupportedYet(f"resource: {spec.resource} is not applied by this version")
-    if spec.window is not None and window is None:
-        raise NotSupportedYet("only rolling windows are applied by this version: write rolling, such as 7d")
+    """The policy as the engine takes it."""
     unit = spec.limit.unit or ""
     return Policy(
         name=name,
         scope=Scope(
             frozenset(spec.scope.users), frozenset(spec.scope.groups), spec.scope.everyone, spec.scope.fallback
         ),
-        resource=spec.resource,
+        measure=_measure(spec),
         limit=None if spec.limit.value is None else to_base(str(spec.limit.value), unit),
-        unit=unit,
-        window=None if window is None else rolling(window),
-        window_text=window or "",
+        unit=unit or _NATURAL.get(spec.resource, "device-hours"),
+        window=None if spec.window is None else _window(spec.window),
         shared=spec.sharing == "Shared",
         combine=Combine(spec.combine or "Min"),
         enforcement=Enforcement(spec.enforcement or "Deny"),
@@ -256,3 +262,17 @@ def to_policy(name: str, spec: PolicySpec) -> Policy:
         warn_at=spec.warn_at,
         message=spec.message,
     )
+
+
+def _measure(spec: PolicySpec) -> Measure:
+    if spec.resource != CREDITS:
+        return Measure(spec.resource)
+    return credits_by({weight.resource: str(weight.per_hour) for weight in spec.weights or ()})
+
+
+def _window(spec: Window) -> windows.Window:
+    if spec.rolling is not None:
+        return rolling(spec.rolling)
+    if spec.fixed is not None:
+        return windows.Fixed(micros(spec.fixed.start), micros(spec.fixed.end))
+    return Calendar(Period(spec.calendar or ""), spec.time_zone or "", spec.week_start == "Sunday")

@@ -13,11 +13,19 @@ UNKNOWN_NAMES: Final = "UnknownNames"
 #: Reasons of Ready.
 APPLIED: Final = "Applied"
 INVALID: Final = "Invalid"
-NOT_SUPPORTED_YET: Final = "NotSupportedYet"
 TOO_MANY_POLICIES: Final = "TooManyPolicies"
 NAME_MISMATCH: Final = "NameMismatch"
 #: Reasons of Enforced.
+UP_TO_DATE: Final = "UpToDate"
+UPDATING: Final = "Updating"
+NOT_APPLIED: Final = "NotApplied"
 TOO_MANY_USER_QUOTAS: Final = "TooManyUserQuotas"
-#: Reasons of Conflict and Ineffective.
+#: Reasons of Conflict, Ineffective, NothingMetered, Unweighted and UnknownNames.
 COMBINE_DIFFERS: Final = "CombineDiffers"
 OUTRANKED: Final = "Outranked"
+NOBODY_LEFT: Final = "NobodyLeft"
+NO_REQUESTS: Final = "NoRequests"
+NO_PRICE: Final = "NoPrice"
+NEVER_SEEN: Final = "NeverSeen"
+#: Reason of any of those that does not hold any more.
+NOT_SO: Final = "NotSo"

@@ -111,6 +111,13 @@ class Vertex(Part):
     used: Amount
 
 
+class QuotaWeight(Part):
+    """What an hour of a resource costs in credits."""
+
+    resource: Annotated[StrictStr, Field(max_length=317)]
+    per_hour: Amount
+
+
 class QuotaStatus(Part):
     """One quota at the instant that its status speaks for."""
 
@@ -120,12 +127,14 @@ class QuotaStatus(Part):
     window: QuotaWindow | None = None
     base: Amount | None = None
     limit: Amount
-    used: Amount
+    weights: Annotated[tuple[QuotaWeight, ...], Field(max_length=16)] = ()
+    used: Amount | None = None
     held: Amount | None = None
     unit: Text20
     per_hour: Amount | None = None
     covered_since: Instant | None = None
     blocked: Annotated[tuple[Stretch, ...], Field(max_length=8)] = ()
+    foreseen_until: Instant | None = None
     blocked_if_stopped: Annotated[tuple[Stretch, ...], Field(max_length=8)] = ()
     forecast: Annotated[tuple[Vertex, ...], Field(max_length=16)] = ()
     enforcement: Text20
@@ -170,10 +179,12 @@ class UserQuotaStatus(Part):
 
     observed_generation: Generation | None = None
     as_of: Instant | None = None
+    foreseen_until: Instant | None = None
     decision: Text20 = ""
     summary: Annotated[StrictStr, Field(max_length=1000)] = ""
     quotas: Annotated[tuple[QuotaStatus, ...], Field(max_length=200)] = ()
     pools: Names200 = ()
     running: Annotated[tuple[RunningPod, ...], Field(max_length=100)] = ()
+    pending: Annotated[tuple[Text255, ...], Field(max_length=100)] = ()
     storage: StorageStatus | None = None
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), AfterValidator(_one_of_each_type)] = ()
