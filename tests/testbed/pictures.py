@@ -25,6 +25,16 @@ _TINY: Final = policy(
     window={"rolling": "5m"},
     message="Need more? Write to mailto:it@uni.example or see https://it.uni.example/quotas",
 )
+#: Looking up what the hub knows of a user takes a while, as it does in earnest. Else the refusal may be there before
+#: the pending page, which a browser is then not shown.
+_SLOWLY: Final = """
+import asyncio
+async def look_up(spawner, state):
+    await asyncio.sleep(2)
+c.Spawner.auth_state_hook = look_up
+"""
+_WIDTH: Final = 1000
+_HEIGHT: Final = 620
 _ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 
@@ -36,16 +46,24 @@ def take(stage: Stage, page: Page) -> None:
     _start(stage, page, "/hub/spawn/alice?profile=small")
     page.click("#progress-details summary")
     page.get_by_text("left in any").first.wait_for()
-    page.screenshot(path=_IMAGES / "starting.png")
+    _picture(page, "starting.png")
     stage.kubelet.start()
     _until_used_up(stage)
     stage.hub.end_server("alice")
     _start(stage, page, "/hub/spawn/alice?profile=small")
-    page.get_by_text("It will work again").first.wait_for()
-    page.screenshot(path=_IMAGES / "refused-pending.png")
+    page.locator("#progress-message", has_text="It will work again").wait_for()
+    _picture(page, "refused-pending.png")
     page.goto(f"{stage.hub.url}/hub/spawn-pending/alice")
     page.get_by_text("It will work again").first.wait_for()
-    page.screenshot(path=_IMAGES / "refused-not-running.png")
+    _picture(page, "refused-not-running.png")
+
+
+def _picture(page: Page, name: str) -> None:
+    """The page down to where it is empty."""
+    bottom = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.container')].map(c => c.getBoundingClientRect().bottom))"
+    )
+    page.screenshot(path=_IMAGES / name, clip={"x": 0, "y": 0, "width": _WIDTH, "height": min(bottom + 24, _HEIGHT)})
 
 
 def _start(stage: Stage, page: Page, path: str) -> None:
@@ -73,7 +91,7 @@ def form(stage: Stage, page: Page) -> None:
         page.goto(f"{waiting.url}/hub/spawn/alice")
         page.click("form button[type=submit]")
         page.get_by_text("It will work again").first.wait_for()
-        page.screenshot(path=_IMAGES / "refused-form.png")
+        _picture(page, "refused-form.png")
     finally:
         waiting.stop()
 
@@ -94,13 +112,13 @@ def main() -> int:
     _IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="hubquota-pictures-") as name, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(_ARGUMENTS))
-        page = browser.new_page(viewport={"width": 1000, "height": 620})
+        page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, reduced_motion="reduce")
         api = control_plane(Path(name) / "control-plane")
         stage: Stage | None = None
         try:
             api.start()
             api.apply(ROOT / "crds", _NAMESPACE)
-            stage = Stage(api, _NAMESPACE, Path(name) / "stage")
+            stage = Stage(api, _NAMESPACE, Path(name) / "stage", _SLOWLY)
             stage.start()
             stage.apply(_TINY)
             while not stage.get("qp", "memory").get("status"):
