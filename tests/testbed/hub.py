@@ -48,6 +48,7 @@ c.JupyterHub.services = [{{"name": "testbed", "api_token": "{token}"}}]
 c.JupyterHub.load_roles = [{{"name": "testbed", "scopes": ["admin:users", "admin:servers"], "services": ["testbed"]}}]
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
+c.Spawner.consecutive_failure_limit = 5  # as z2jh sets it; JupyterHub itself has none
 c.KubeSpawner.namespace = "{namespace}"
 c.KubeSpawner.image = "fake"
 c.KubeSpawner.scheduler_name = "{node}"  # a scheduler, where there is one, leaves the pods to the fake kubelet
