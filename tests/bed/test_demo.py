@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,32 +43,55 @@ def runs(pid: int) -> bool:
         return False
 
 
-@pytest.mark.usefixtures("own_control_plane")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_it_says_what_to_open_and_ends_all_that_it_started(
-    own_control_plane: LocalControlPlane, how: signal.Signals, tmp_path: Path
-) -> None:
-    demo = Program("demo", [sys.executable, "-m", "tests.testbed.demo"], tmp_path / "demo.log", folder=ROOT)
-    demo.start()
+@pytest.fixture
+def demo(own_control_plane: LocalControlPlane, tmp_path: Path) -> Iterator[Program]:
+    """The demo, once it has said what to try."""
+    del own_control_plane  # the demo has one like it
+    # What it has to remove is then looked for in a place that has nothing else.
+    env = {"TMPDIR": str(tmp_path)}
+    program = Program("demo", [sys.executable, "-m", "tests.testbed.demo"], tmp_path / "demo.log", env, ROOT)
+    program.start()
     try:
-        demo.ready(lambda: "Ctrl-C ends everything" in demo.last_words(10_000), 120)
-        told = demo.last_words(10_000)
-        url = re.search(r"http://127\.0\.0\.1:\d+", told)
-        kubeconfig = re.search(r"export KUBECONFIG=(\S+)", told)
-        assert url is not None
-        assert kubeconfig is not None
-        with urllib.request.urlopen(f"{url[0]}/hub/login", timeout=30) as page:
-            assert page.status == 200
-        listed = own_control_plane.kubectl(f"--kubeconfig={kubeconfig[1]}", "get", "-n", "demo", "qp")
-        assert "0.02 GiB-hours of memory in 5m, each" in listed.stdout
-        started = descendants(demo.pid)
-        assert len(started) >= 6, "etcd, API server, controllers, hub, proxy, kubelet, operator"
-        os.kill(demo.pid, how)
-        deadline = time.monotonic() + 60
-        while demo.running or any(runs(pid) for pid in started):
-            assert time.monotonic() < deadline, demo.last_words()
-            time.sleep(0.1)
-        assert "nothing is left running" in demo.last_words()
-        assert not Path(kubeconfig[1]).exists()
+        program.ready(lambda: "Ctrl-C ends everything" in program.last_words(10_000), 120)
+        yield program
     finally:
-        demo.kill()
+        program.kill()
+
+
+def ended(demo: Program, how: signal.Signals) -> set[int]:
+    """End it; the processes that were its own, once none of them runs."""
+    started = descendants(demo.pid)
+    os.kill(demo.pid, how)
+    deadline = time.monotonic() + 60
+    while demo.running or any(runs(pid) for pid in started):
+        assert time.monotonic() < deadline, demo.last_words()
+        time.sleep(0.1)
+    return started
+
+
+def test_it_says_what_to_open_and_a_command_that_shows_the_policies(demo: Program) -> None:
+    told = demo.last_words(10_000)
+    url = re.search(r"http://127\.0\.0\.1:\d+", told)
+    commands = re.search(r"^ +(export KUBECONFIG=.+)\n +(.+quotapolicies,userquotas)$", told, re.MULTILINE)
+    assert url is not None
+    assert commands is not None
+    with urllib.request.urlopen(f"{url[0]}/hub/login", timeout=30) as page:
+        assert page.status == 200
+    pasted = ["sh", "-c", f"{commands[1]}\n{commands[2]}"]
+    listed = subprocess.run(pasted, capture_output=True, text=True, timeout=60, check=True)
+    assert "0.02 GiB-hours of memory in 5m, each" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl-C", "SIGTERM", "closed terminal"]
+)
+def test_it_ends_all_that_it_started_and_removes_its_files(demo: Program, how: signal.Signals, tmp_path: Path) -> None:
+    assert list(tmp_path.glob("hubquota-demo-*"))
+    started = ended(demo, how)
+    assert len(started) >= 7, "etcd, API server, controllers, hub, proxy, kubelet, operator"
+    assert "nothing is left running" in demo.last_words()
+    assert not list(tmp_path.glob("hubquota-demo-*"))
+
+
+def test_one_that_is_killed_leaves_nothing_running(demo: Program) -> None:
+    assert len(ended(demo, signal.SIGKILL)) >= 7

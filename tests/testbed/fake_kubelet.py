@@ -2,7 +2,7 @@
 
 Its log is the truth that tests compare with: each line is written before the API server is told. Pods are told what to
 do by the annotation ``testbed.hubquota.dev/do``: ``restart`` or ``finish``. Run it as
-``python -m tests.testbed.fake_kubelet KUBECONFIG NAMESPACE LOG``.
+``python -m tests.testbed.fake_kubelet KUBECONFIG NAMESPACE LOG [SECONDS]``, the seconds that it takes to pull an image.
 """
 
 import asyncio
@@ -31,8 +31,9 @@ _PORT: Final = 8888
 class FakeKubelet:
     """All pods of one namespace, on one node; a real cluster's controllers want it to be there (fake_node.py)."""
 
-    def __init__(self, rest: Rest, namespace: str, log: Path) -> None:
+    def __init__(self, rest: Rest, namespace: str, log: Path, pull: float = 0) -> None:
         self._rest, self._path, self._log = rest, f"/api/v1/namespaces/{namespace}/pods", log
+        self._pull = pull
         self._servers: dict[str, asyncio.Server] = {}
         self._done: dict[str, set[str]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -86,9 +87,11 @@ class FakeKubelet:
         binding |= {"target": {"apiVersion": "v1", "kind": "Node", "name": NODE}}
         with contextlib.suppress(httpx.HTTPStatusError):  # bound already, before a restart of this program
             await self._rest.call("POST", f"{self._path}/{name}/binding", binding)
+        await asyncio.sleep(self._pull)
         address = await self._serve(pod["metadata"]["uid"])
-        state = {"running": {"startedAt": at}}
-        ready = {"type": "Ready", "status": "True", "lastTransitionTime": at}
+        started = _now()
+        state = {"running": {"startedAt": started}}
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": started}
         told = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "startTime": at}
         await self._tell(pod, told | {"conditions": [ready]}, state, ready=True)
 
@@ -180,9 +183,9 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-async def _main(kubeconfig: str, namespace: str, log: str) -> None:
+async def _main(kubeconfig: str, namespace: str, log: str, pull: str = "0") -> None:
     async with Rest(Path(kubeconfig)) as rest:
-        await FakeKubelet(rest, namespace, Path(log)).run()
+        await FakeKubelet(rest, namespace, Path(log), float(pull)).run()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, Final
 from tests.testbed.binaries import cache, locked
 from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.manifests import give_rights
-from tests.testbed.processes import Program, free_port
+from tests.testbed.processes import TIED, Program, free_port
 
 ROOT: Final = Path(__file__).parents[2]
 _PROXY: Final = "configurable-http-proxy@5.3.0"
@@ -185,7 +185,10 @@ class HubRunner:
 
 
 def proxy_command() -> list[Path | str]:
-    """JupyterHub's proxy, installed once; Node from the path, else PyPI's in an environment of its own."""
+    """JupyterHub's proxy, installed once; Node from the path, else PyPI's in an environment of its own.
+
+    A hub that is killed takes it along.
+    """
     home = cache() / _PROXY.replace("@", "-")
     script = home / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
     home.mkdir(parents=True, exist_ok=True)
@@ -194,7 +197,7 @@ def proxy_command() -> list[Path | str]:
         if not script.exists():
             command = [*npm, "install", "--no-audit", "--no-fund", "--prefix", str(home), _PROXY]
             subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return [node, script]
+    return [*TIED, node, script]
 
 
 def _node() -> tuple[Path, list[str]]:

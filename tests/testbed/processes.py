@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+#: Before a command: it then dies with whoever started it, also where that is killed and is no program of ours.
+TIED: Final = ("setpriv", "--pdeathsig", "KILL")
 
 
 class NotReady(Exception):

@@ -20,18 +20,25 @@ HOOK: Final[str] = _VALUES["extraConfig"]["zz-hubquota"]
 class Stage:
     """One hub with all its parts in a folder.
 
-    ``extra``: lines of the hub's configuration, before the hook's; ``python``: whose JupyterHub.
+    ``extra``: lines of the hub's configuration, before the hook's; ``python``: whose JupyterHub; ``pull``: seconds that
+    a pod takes from its placement until it runs.
     """
 
     def __init__(
-        self, api: ControlPlane, namespace: str, folder: Path, extra: str = "", python: Path = Path(sys.executable)
+        self,
+        api: ControlPlane,
+        namespace: str,
+        folder: Path,
+        extra: str = "",
+        python: Path = Path(sys.executable),
+        pull: float = 0,
     ) -> None:
         self.api, self.namespace, self.folder = api, namespace, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.truth = folder / "kubelet.jsonl"
         self.hub = HubRunner(api, namespace, folder / "hub", extra + HOOK, python)
         self.kubelet = self._python(
-            "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth
+            "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth, pull
         )
         env = {
             "KUBECONFIG": str(operator_kubeconfig(api, namespace)),

@@ -122,7 +122,10 @@ class ScopeSpec(Model):
     @model_validator(mode="after")
     def _says_who(self) -> Self:
         if sum((bool(self.users or self.groups), self.everyone, self.fallback)) != 1:
-            raise ValueError("scope must say who: write users and/or groups, or everyone: true, or fallback: true")
+            raise ValueError(
+                "scope must say who: write users and/or groups, or everyone: true, or fallback: true, "
+                "and only one of these"
+            )
         return self
 
 
@@ -221,26 +224,37 @@ class PolicySpec(Model):
                 "write weights for credits, and for no other resource",
             ),
             (len(set(listed)) < len(listed), "weights name a resource twice: write each once"),
-            (not self._unit_fits(), f"unit {self.limit.unit} does not fit {self.resource}: see limit.unit"),
-            (self.limit.unit == "servers" and not str(self.limit.value).isdecimal(), "servers are counted whole"),
+            (
+                self.limit.unit not in (None, *self._fitting()),
+                f"unit {self.limit.unit} does not fit {self.resource}: write {' or '.join(self._fitting())}",
+            ),
+            (
+                self.limit.unit == "servers" and not str(self.limit.value).isdecimal(),
+                "servers are counted whole: write a whole number as value",
+            ),
             (bool(self.window) == storage if self.resource != "servers" else False, "write a window, but for storage"),
             (self.limit.unlimited and self.combine != "Override", "unlimited takes combine: Override"),
             (shared and self.combine is not None, "a Shared pool does not combine: leave combine out"),
             (shared and self.scope.fallback, "a Shared pool needs users, groups or everyone: true in scope"),
             (shared and (storage or at_once), "storage and servers counted at once take sharing: PerUser"),
-            (storage and self.enforcement is None, "storage must name its enforcement"),
-            (storage and self.enforcement == "Deny" and not self.except_profiles, "write exceptProfiles for storage"),
+            (
+                storage and self.enforcement is None,
+                "storage must say what a full home directory does: write enforcement: Warn, Observe or Deny",
+            ),
+            (
+                storage and self.enforcement == "Deny" and not self.except_profiles,
+                "whoever is refused for storage must still reach the files to delete: write exceptProfiles",
+            ),
         )
 
-    def _unit_fits(self) -> bool:
-        if self.limit.unit is None:
-            return True
+    def _fitting(self) -> tuple[str, ...]:
+        """The units that fit the resource."""
         if self.resource == "servers":
-            return self.limit.unit == ("hours" if self.window else "servers")
+            return ("hours",) if self.window else ("servers",)
         if self.resource in _UNITS:
-            return self.limit.unit in _UNITS[self.resource]
+            return tuple(_UNITS[self.resource])
         is_gpu = "gpu" in self.resource or self.resource.startswith("nvidia.com/")
-        return self.limit.unit == "device-hours" or (self.limit.unit == "GPU-hours" and is_gpu)
+        return ("device-hours", "GPU-hours") if is_gpu else ("device-hours",)
 
 
 def to_policy(name: str, spec: PolicySpec) -> Policy:
