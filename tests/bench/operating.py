@@ -151,8 +151,9 @@ async def _follow(api: ControlPlane, hub: Hub) -> dict[str, list[float]]:
     users: list[float] = []
     pools: list[float] = []
     async with Rest(api.kubeconfig) as rest, Rest(api.kubeconfig) as watcher:
+        version = await _version(rest)
         watching = [
-            asyncio.create_task(_watch_users(watcher, placed, users)),
+            asyncio.create_task(_watch_users(watcher, version, placed, users)),
             asyncio.create_task(_watch_pool(watcher, placed, pools)),
         ]
         await _place(rest, hub, placed)
@@ -186,9 +187,15 @@ async def _one(rest: Rest, name: str, user: str, placed: dict[str, float]) -> No
     placed[name] = time.monotonic()
 
 
-async def _watch_users(rest: Rest, placed: dict[str, float], delays: list[float]) -> None:
+async def _version(rest: Rest) -> str:
+    """From which to watch UserQuotas."""
+    page: Json = await rest.call("GET", f"{_OURS}/userquotas?limit=1")
+    return str(page["metadata"]["resourceVersion"])
+
+
+async def _watch_users(rest: Rest, version: str, placed: dict[str, float], delays: list[float]) -> None:
     seen: set[str] = set()
-    async for change in rest.watch(f"{_OURS}/userquotas"):
+    async for change in rest.watch(f"{_OURS}/userquotas", version):
         for pod in change["object"].get("status", {}).get("running", []):
             if pod["pod"] in placed and pod["pod"] not in seen:
                 seen.add(pod["pod"])
@@ -217,10 +224,11 @@ async def _edit(api: ControlPlane, bench: Bench) -> None:
         used = sorted(float(_quota(u, "memory-7d").get("used", "0")) for u in users)
         limit = str(int(used[int(len(used) * 0.95)]) + 1)
         flipping = {u["metadata"]["name"] for u in users if float(_quota(u, "memory-7d")["used"]) >= float(limit)}
+        version = await _version(rest)
         began = time.monotonic()
         bench.do("patch", "qp", "memory-7d", "--type=merge", "-p", json.dumps({"spec": {"limit": {"value": limit}}}))
         told: dict[str, float] = {}
-        async for change in rest.watch(f"{_OURS}/userquotas"):
+        async for change in rest.watch(f"{_OURS}/userquotas", version):
             body = change["object"]
             if body.get("status") and _quota(body, "memory-7d").get("limit") == limit:
                 told.setdefault(body["metadata"]["name"], time.monotonic() - began)

@@ -55,9 +55,13 @@ class Rest:
         kind = "application/strategic-merge-patch+json"
         return await self.call("PATCH", f"{path}/status", {"status": status}, kind)
 
-    async def watch(self, path: str) -> AsyncIterator[Json]:
-        """All objects as ADDED, then every change. Ends with the server's connection. Raises httpx.HTTPError."""
-        async with self._http.stream("GET", f"{path}?watch=true", timeout=httpx.Timeout(10, read=None)) as answer:
+    async def watch(self, path: str, version: str = "") -> AsyncIterator[Json]:
+        """All objects as ADDED, then every change; or the changes since a ``version``.
+
+        Ends with the server's connection. Raises httpx.HTTPError.
+        """
+        query = f"watch=true&resourceVersion={version}" if version else "watch=true"
+        async with self._http.stream("GET", f"{path}?{query}", timeout=httpx.Timeout(10, read=None)) as answer:
             answer.raise_for_status()
             async for line in answer.aiter_lines():
                 yield json.loads(line)

@@ -290,18 +290,17 @@ class Hub:
 
     async def _write_user(self, user: str) -> float | None:
         name = user_quota_name(user)
+        if self._members.named(name) is None and not (self._is_charged(user) and await self._make_user_quota(user)):
+            return None
         there = self._members.named(name)
-        if (there is None and not self._is_charged(user)) or (there is not None and there.ignored is not None):
+        if there is not None and there.ignored is not None:
             return None
         standing = self._standing(user)
         self._note(user, standing)
         told = self._status(user, standing, 0 if there is None else there.generation)
         # What no longer holds is taken away, not left as it was.
         if not await self._writer.status("userquotas", name, {"conditions": None, "foreseenUntil": None} | told):
-            # One that has just been deleted stays so, unless it counts.
-            made = self._is_charged(user) and await self._make_user_quota(user)
-            # At once: a hook takes one without a status for that of a user without usage.
-            return await self._write_user(user) if made else None
+            return None  # it has just been deleted; when we hear of that, whoever counts gets another
         self._settle(user)
         return self._seconds_to(standing.next_change())
 
@@ -386,7 +385,11 @@ class Hub:
         finally:
             self._members.making(-1)
         if made is not None:
-            await self.see_user_quota("ADDED", made)
+            # Its status is written next: a hook takes one without for that of a user without usage.
+            seen = members.read(made)
+            self._members.take(seen)
+            self._mind_cap()
+            self.memberships.note([seen])
         return True
 
 
