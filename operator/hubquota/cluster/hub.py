@@ -334,7 +334,9 @@ class Hub:
         active = self._policies.get(name)
         facts = self._facts(name, active, now)
         told = policies.status(stored, active, facts, now)
-        same = {k: v for k, v in told.items() if k != "asOf"}
+        # Times apart: where no status can be stored, a condition would begin anew each time.
+        lasting = [{k: v for k, v in c.items() if k != "lastTransitionTime"} for c in told["conditions"]]
+        same = {k: v for k, v in told.items() if k != "asOf"} | {"conditions": lasting}
         if self._told.get(name) != same:
             await self._tell("quotapolicies", name, told)
             self._told[name] = same
