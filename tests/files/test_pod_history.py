@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord
 from hubquota.files.pod_history import HistoryError, PodLine, SegmentLine, from_line, read, to_line, write
-from tests.ledger.pods import Life, holding, lives, pod
+from tests.ledger.pods import Life, holding, lives, pod, with_every_field
 
 DOCS = Path(__file__).parents[2] / "docs" / "pod-history.md"
 
@@ -23,19 +23,7 @@ def test_what_was_written_is_read(life: Life, name: str) -> None:
 
 
 def test_every_field_survives() -> None:
-    told = pod(
-        server="named",
-        groups=("b", "a"),
-        chosen_group="a",
-        component="jupyter",
-        component_name="nb",
-        instance_type="gpu",
-        image="img:1",
-        node="n1",
-        node_labels={"zone": "a"},
-        hook_version="0.1",
-        decision="d1",
-        deletion=400,
+    told = with_every_field(
         end=PodEnd(100, HowEnded.LAST_SEEN, 900),
         segments=holding(50, {"memory": 1}, 100),
         backfilled=True,

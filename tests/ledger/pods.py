@@ -25,6 +25,25 @@ def pod(uid: str = "u1", at: int = 100, **fields: Any) -> PodRecord:  # noqa: AN
     return PodRecord(uid=uid, **(given | fields))
 
 
+def with_every_field(**more: Any) -> PodRecord:  # noqa: ANN401 - any field of the record
+    """A pod of which everything is told that is told of some."""
+    told: dict[str, Any] = {
+        "server": "named",
+        "groups": ("b", "a"),
+        "chosen_group": "a",
+        "component": "jupyter",
+        "component_name": "nb",
+        "instance_type": "gpu",
+        "image": "img:1",
+        "node": "n1",
+        "node_labels": {"zone": "a"},
+        "hook_version": "0.1",
+        "decision": "d1",
+        "deletion": 400,
+    }
+    return pod(**(told | more))
+
+
 def holding(start: int, held: Mapping[str, int], end: int | None = None) -> tuple[SegmentRecord, ...]:
     """One segment for each resource."""
     return tuple(SegmentRecord(resource, amount, None, start, end) for resource, amount in held.items())

@@ -11,23 +11,11 @@ from hypothesis import strategies as st
 from hubquota.domain.history import LARGEST, HowEnded, PodEnd, PodRecord, SegmentRecord
 from hubquota.ledger import Ledger
 from hubquota.ledger.merging import merged
-from tests.ledger.pods import Life, holding, lives, pod
+from tests.ledger.pods import Life, holding, lives, pod, with_every_field
 
 
 async def test_a_record_comes_back_as_it_went_in(ledger: Ledger) -> None:
-    told = pod(
-        server="named",
-        groups=("b", "a"),
-        chosen_group="a",
-        component="jupyter",
-        component_name="nb",
-        instance_type="gpu",
-        image="img:1",
-        node="n1",
-        node_labels={"zone": "a"},
-        hook_version="0.1",
-        decision="d1",
-        deletion=400,
+    told = with_every_field(
         segments=(SegmentRecord("memory", LARGEST, None, 50), SegmentRecord("cpu", 500, 2000, 50)),
     )
     assert await ledger.record([told]) == [told]
