@@ -1,4 +1,4 @@
-"""``python -m tests.bench [accuracy] [retries] [scale] [operating]``: exits non-zero where something is not exact."""
+"""``python -m tests.bench [accuracy] [retries] ...``: exits non-zero where something is not exact."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from tests.bench import accuracy, operating, retries, scale
+from tests.bench import accuracy, operating, retries, scale, starting
 from tests.bench.history import Hub
 
 #: By name: what runs, and how many users it takes where nothing else is asked for.
@@ -14,8 +14,11 @@ _BENCHES: Final[dict[str, tuple[Callable[[Hub], bool], int]]] = {
     "accuracy": (accuracy.run, 2000),
     "retries": (retries.run, 500),
     "scale": (scale.run, 10_000),
+    "starting": (starting.run, 10_000),
     "operating": (operating.run, 10_000),
 }
+#: Those that are about a large hub.
+_LARGE: Final = ("scale", "starting", "operating")
 #: How often users start servers, so that 10,000 of them have a million pods in 35 days.
 _BUSY_AT_SCALE: Final = 40.0
 
@@ -35,7 +38,7 @@ def main() -> int:
     exact = True
     for name, (run, users) in _BENCHES.items():
         if name in asked.names or not asked.names:
-            busy = asked.busy or (_BUSY_AT_SCALE if name in ("scale", "operating") else 1.0)
+            busy = asked.busy or (_BUSY_AT_SCALE if name in _LARGE else 1.0)
             exact = run(Hub(asked.users or users, asked.days, asked.seed, busy=busy)) and exact
     return 0 if exact else 1
 

@@ -15,7 +15,7 @@ from tests.bench.profiles import PROFILES
 
 _MICROS: Final = 1_000_000
 #: What a hub may have: three quotas for everybody, and one pool that all of them pay into.
-_POLICIES: Final = (
+POLICIES: Final = (
     spec("memory-7d", "memory", "GiB-hours", rolling("7d"), 1000),
     spec("cpu-30d", "cpu", "CPU-hours", rolling("30d"), 1000),
     spec("memory-month", "memory", "GiB-hours", calendar("Month", "Europe/Berlin"), 4000),
@@ -45,13 +45,13 @@ def loaded(hub: Hub) -> Meter:
 
 def run(hub: Hub) -> bool:
     """Print how long it takes, and how much memory this process had at most until then, beside what it began with."""
-    base = _most()
+    base = most_memory()
     pods, walking = _timed(lambda: sum(1 for _ in hub.lives()))
     print(f"scale: {hub.users:,} users, {pods:,} pods in {hub.days} days")
     _print(base, "walk through the made-up history", walking)
     meter, loading = _timed(lambda: loaded(hub))
     _print(base, "load it (the walk taken off)", loading - walking)
-    members, policies = hub.members(), [engine(s) for s in _POLICIES]
+    members, policies = hub.members(), [engine(s) for s in POLICIES]
     now = hub.until * _MICROS
 
     def all_stand() -> None:
@@ -73,11 +73,11 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     return made, time.process_time() - before
 
 
-def _most() -> int:
+def most_memory() -> int:
     """The most memory that this process ever had, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def _print(base: int, what: str, seconds: float, unit: str = "s") -> None:
     told = f"{seconds * 1e6:>12,.0f} us" if unit == "us" else f"{seconds:>12,.1f} s "
-    print(f"  {what:<42}{told} CPU  {_most() - base:>6,} MiB more at most")
+    print(f"  {what:<42}{told} CPU  {most_memory() - base:>6,} MiB more at most")

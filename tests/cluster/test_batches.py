@@ -55,7 +55,7 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Counting]:
 @pytest.fixture
 def pods(ledger: Counting) -> Pods:
     api: Any = Api  # nothing is asked of the API server here
-    return Pods(api, ledger, "hub", "default", lambda: NOW, Metrics().of("hub"))
+    return Pods(api, ledger, "hub", "default", lambda: NOW, Metrics().of("hub"), lambda user: False)
 
 
 def sight(n: int) -> Sight:

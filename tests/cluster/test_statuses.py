@@ -83,6 +83,7 @@ def test_an_edit_that_touches_many_is_told_first_to_those_whom_it_stops(bench: W
     operator = bench.started()
     try:
         eventually(lambda: len(bench.names()) == 40 and enforced(bench)(), operator, 60)
+        assert all(uq.get("status", {}).get("decision") for uq in statuses(bench).values())
         limit(bench, "0.5")
         eventually(enforced(bench), operator)
         order = sorted(statuses(bench).items(), key=lambda item: str(item[1]["status"]["asOf"]))

@@ -19,6 +19,7 @@ from hubquota.cluster.writing import Writer
 from hubquota.domain.history import PodRecord, PolicyRevision
 from hubquota.domain.pods import micros, rfc3339
 from hubquota.domain.policy import Policy
+from hubquota.domain.quotas import counted_at_once
 from hubquota.domain.standing import QuotaState, Standing
 from hubquota.domain.tally import Tally
 from hubquota.domain.windows import Fixed
@@ -56,7 +57,7 @@ class Hub:
         self.metrics = metrics
         self.room = Room(most, metrics)
         self._writer = Writer(api, namespace, metrics)
-        self._pods = Pods(api, ledger, namespace, cluster, clock, metrics)
+        self._pods = Pods(api, ledger, namespace, cluster, clock, metrics, self._counts_at_once)
         self._stored: dict[str, Stored] = {}
         self._policies: dict[str, Policy] = {}
         self._window = 0
@@ -147,7 +148,9 @@ class Hub:
         for seen in self._members.all():
             if seen.name not in names:
                 self._lose(seen.name)
-        self._concern(user for user in self._charged() if self._members.of(user) is None)
+        lacking = {user for user in self._charged() if self._members.of(user) is None}
+        self._owed |= lacking
+        self._concern(lacking)
 
     async def expire(self, retention: int) -> None:
         """Delete the UserQuotas without usage in any window, of users unseen for ``retention`` (microseconds).
@@ -221,6 +224,9 @@ class Hub:
         groups = self._members.groups(user)
         return self._pods.meter.standing(tuple(self._policies.values()), user, groups, now)
 
+    def _counts_at_once(self, user: str) -> bool:
+        return counted_at_once(self._policies.values(), user, self._members.groups(user), self._clock())
+
     def _note(self, user: str, standing: Standing) -> None:
         """Count a user's standing for the policies, whose statuses follow."""
         self._verdicts[user] = verdicts(standing)
@@ -291,9 +297,11 @@ class Hub:
     async def _write_user(self, user: str) -> float | None:
         name = user_quota_name(user)
         if self._members.named(name) is None and not (self._is_charged(user) and await self._make_user_quota(user)):
+            self._settle(user)
             return None
         there = self._members.named(name)
         if there is not None and there.ignored is not None:
+            self._settle(user)
             return None
         standing = self._standing(user)
         self._note(user, standing)
@@ -305,7 +313,7 @@ class Hub:
         return self._seconds_to(standing.next_change())
 
     def _settle(self, user: str) -> None:
-        """A user's status reflects the policies now."""
+        """A user's status reflects the policies now, or there is none that could."""
         if user in self._owed:
             self._owed.discard(user)
             if not self._owed:
@@ -366,7 +374,9 @@ class Hub:
 
     def _status(self, user: str, standing: Standing, generation: int) -> Json:
         meter = self._pods.meter
-        return user_status(standing, [_running(p) for p in meter.running(user)], generation, meter.pending(user))
+        # A server on its way changes nothing but a count of servers: who has none need not be told of it.
+        pending = meter.pending(user) if standing.at_once else ()
+        return user_status(standing, [_running(p) for p in meter.running(user)], generation, pending)
 
     def _seconds_to(self, at: int | None) -> float | None:
         return None if at is None else max(0.0, (at - self._clock()) / 1_000_000)

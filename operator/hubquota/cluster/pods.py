@@ -15,11 +15,12 @@ from hubquota.cluster.observing import (
     observed,
     running_before_placement,
 )
+from hubquota.cluster.past import recalled
 from hubquota.domain.history import PodRecord
 from hubquota.domain.metering import Meter
 from hubquota.domain.pods import rfc3339
 from hubquota.domain.windows import DAY, HOUR, SECOND
-from hubquota.ledger import Digest, Ledger, undigested
+from hubquota.ledger import Ledger
 from hubquota.metrics import HubMetrics
 
 logger = logging.getLogger(__name__)
@@ -41,11 +42,22 @@ class Batch:
 
 
 class Pods:
-    """One namespace's pods. ``clock`` gives microseconds since 1970."""
+    """One namespace's pods. ``clock`` gives microseconds since 1970.
+
+    ``counts_at_once``: whether servers on their way matter to a user (S23); they hold nothing yet.
+    """
 
     def __init__(
-        self, api: Api, ledger: Ledger, namespace: str, cluster: str, clock: Callable[[], int], metrics: HubMetrics
+        self,
+        api: Api,
+        ledger: Ledger,
+        namespace: str,
+        cluster: str,
+        clock: Callable[[], int],
+        metrics: HubMetrics,
+        counts_at_once: Callable[[str], bool],
     ) -> None:
+        self._counts_at_once = counts_at_once
         self._api, self._ledger, self._clock, self._metrics = api, ledger, clock, metrics
         self._namespace, self._cluster = namespace, cluster
         self._poison = Poison()
@@ -143,16 +155,10 @@ class Pods:
             self.meter.renew(user, await self._ledger.pods_of(self._namespace, user, since))
 
     async def _load(self, reach: int, asked: int) -> None:
-        """Read the past anew, thousands of pods at a time, and go on with that."""
-        meter = Meter(await self._ledger.covered_since(self._namespace, asked))
-        meter.sealed_before = asked - 1
-        kinds: dict[str, tuple[int, int]] = {}
+        """Read the past anew, and go on with that."""
         self._meanwhile = []
         try:
-            async for batch in self._ledger.digests(self._namespace, asked - reach, asked):
-                meter.load(_by_kind(batch, meter, kinds))
-            async for pod in self._ledger.rest(self._namespace, asked - reach, asked):
-                meter.restore([pod])
+            meter = await recalled(self._ledger, self._namespace, asked - reach, asked)
             meter.take_over(self.meter)
             _, doubtful = meter.take(self._meanwhile)
         finally:
@@ -199,8 +205,8 @@ class Pods:
             return None
 
     def _on_their_way(self, sights: Iterable[Sight]) -> set[str]:
-        """Note the servers that are not placed yet; returns whose they are."""
-        concerned = set()
+        """Note the servers that are not placed yet; returns to whom they matter."""
+        concerned: set[str] = set()
         for sight in sights:
             metadata = sight.pod["metadata"]
             marks = metadata.get("annotations") or {}
@@ -208,21 +214,12 @@ class Pods:
             if not user:
                 continue
             if running_before_placement(sight.pod) and not sight.gone:
-                if self.meter.expect(user, metadata["uid"], marks.get(SERVERNAME, "")):
-                    concerned.add(user)
-            elif self.meter.drop(user, metadata["uid"]):
+                news = self.meter.expect(user, metadata["uid"], marks.get(SERVERNAME, ""))
+            else:
+                news = self.meter.drop(user, metadata["uid"])
+            if news and self._counts_at_once(user):
                 concerned.add(user)
         return concerned
-
-
-def _by_kind(
-    batch: Iterable[Digest], meter: Meter, kinds: dict[str, tuple[int, int]]
-) -> Iterable[tuple[str | None, int, int, tuple[int, int]]]:
-    for user, start, end, digest in batch:
-        kind = kinds.get(digest)
-        if kind is None:
-            kind = kinds[digest] = meter.kind(*undigested(digest))
-        yield user, start, end, kind
 
 
 def _tell_of(record: PodRecord, *, known: bool) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hubquota.cluster import handlers, user_quotas
 from hubquota.cluster.api import OURS, Api, ApiError, connected, own_namespace
+from hubquota.cluster.garbage import taking_in_much
 from hubquota.cluster.hub import Hub
 from hubquota.cluster.leases import Terms, WriterLease, beat
 from hubquota.ledger import Ledger
@@ -77,9 +78,10 @@ async def _run(settings: Settings, metrics: Metrics, clock: Clock) -> None:
 async def _serve(api: Api, settings: Settings, identity: str, hubs: dict[str, Hub]) -> None:
     await _known(api, next(iter(hubs)))
     versions: dict[str, str] = {}
-    for hub in hubs.values():
-        await hub.start()
-        versions[hub.namespace] = await user_quotas.listed(api, hub)
+    with taking_in_much():
+        for hub in hubs.values():
+            await hub.start()
+            versions[hub.namespace] = await user_quotas.listed(api, hub)
     stop, watching = asyncio.Event(), asyncio.Event()
     jobs: list[Callable[[], Awaitable[None]]] = []
     for hub in hubs.values():

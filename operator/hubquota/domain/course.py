@@ -74,6 +74,7 @@ class Course:
         self._pieces = pieces
         self._times = timeline.changes.times
         self._at_now = timeline.integral(now)
+        self._cut: dict[tuple[int, int], list[_Span]] = {}
 
     @property
     def used(self) -> int:
@@ -137,8 +138,12 @@ class Course:
         low, high = self._within(span)
         places = range(low, high, max(1, (high - low) // _LOOKS))
         length, base, slope = span.piece.length or 0, span.grown, self._slope(span)
-        times, upto = self._times, self._timeline.upto
-        looks = [(span.start, span.left), *((times[p] + length, upto(p)) for p in places), (span.end, span.left_then)]
+        out = [at + length for at in self._times[low : high : places.step]]
+        looks = [
+            (span.start, span.left),
+            *zip(out, self._timeline.upto_each(places), strict=True),
+            (span.end, span.left_then),
+        ]
         if places.step == 1:
             looks = list(dict(looks).items())  # several changes at one instant are one look
         points = [(at, base + slope * (at - span.start) - left) for at, left in looks]
@@ -178,8 +183,14 @@ class Course:
     def _slope(self, span: _Span) -> int:
         return (self._timeline.held(span.start) if self._running else 0) + self._more
 
-    def _spans(self, piece: Piece, start: int, end: int) -> Iterator[_Span]:
+    def _spans(self, piece: Piece, start: int, end: int) -> list[_Span]:
         """A stretch of a piece, cut where what is held will change: a pod whose end lies a little ahead."""
+        found = self._cut.get((start, end))
+        if found is None:
+            found = self._cut[start, end] = list(self._spans_of(piece, start, end))
+        return found
+
+    def _spans_of(self, piece: Piece, start: int, end: int) -> Iterator[_Span]:
         cuts = [start, end]
         if self._running:
             ahead = self._times[bisect_right(self._times, start) : bisect_left(self._times, end)]

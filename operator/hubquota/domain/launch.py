@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hubquota.domain.allowance import Allowance
 from hubquota.domain.course import Block, Course
-from hubquota.domain.measure import SERVERS, STORAGE
+from hubquota.domain.measure import STORAGE
 from hubquota.domain.policy import Enforcement
 from hubquota.domain.standing import Holdings, QuotaState
 
@@ -78,7 +78,7 @@ def touches(state: QuotaState, launch: Launch) -> bool:
 
 def exhausted(state: QuotaState, launch: Launch, now: int) -> bool:
     """Whether a quota is exhausted for this launch at ``now``."""
-    if state.quota.first.resource == SERVERS and state.quota.first.window is None:
+    if state.quota.first.at_once:
         return (state.used or 0) - launch.relaunched + state.held + 1 > state.limit
     return state.blocked_at(now)
 

@@ -274,7 +274,7 @@ class Meter:
         @cache
         def changes() -> Changes:
             live = (s for pod in account.live.values() for s in self._shapes.stretches(pod))
-            return Changes([*account.past.stretches(), *live])
+            return Changes(live, (account.past.starts, account.past.ends, account.past.shapes))
 
         @cache
         def timeline(measure: Measure) -> Timeline:

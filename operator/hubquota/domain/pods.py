@@ -5,7 +5,8 @@ containers ("Resource sharing within containers"), pod-level resources and in-pl
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from hubquota.domain.quantities import base_units, thousandths
@@ -33,8 +34,16 @@ def micros(text: str) -> int:
 def rfc3339(at: int) -> str:
     """The time as a status tells it: UTC with ``Z``, microseconds only where it is not a whole second."""
     seconds, rest = divmod(at, 1_000_000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    days, seconds = divmod(seconds, 86_400)
+    minutes, seconds = divmod(seconds, 60)
+    text = f"{_day(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
     return f"{text}.{rest:06d}Z" if rest else f"{text}Z"
+
+
+@lru_cache(maxsize=1024)
+def _day(number: int) -> str:
+    """A day as a status tells it, of days since 1970: a status names few different ones."""
+    return (_EPOCH + timedelta(days=number)).date().isoformat()
 
 
 def scheduled_at(pod: Pod) -> int | None:

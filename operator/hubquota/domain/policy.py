@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hubquota.domain.measure import Measure
+from hubquota.domain.measure import SERVERS, Measure
 from hubquota.domain.windows import Window
 
 
@@ -67,6 +67,11 @@ class Policy:
     def resource(self) -> str:
         """What is limited, as the policy names it."""
         return self.measure.resource
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it counts servers at once, those on their way too (S23)."""
+        return self.window is None and self.resource == SERVERS
 
     def holds_at(self, at: int) -> bool:
         """Whether it gives anybody a quota at ``at``; an event's policy does only during the event (S3)."""

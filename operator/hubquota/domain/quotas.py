@@ -68,6 +68,11 @@ def covering(policies: Iterable[Policy], user: str, groups: frozenset[str], now:
     return sorted([*named, *fallbacks], key=lambda p: p.name)
 
 
+def counted_at_once(policies: Iterable[Policy], user: str, groups: frozenset[str], now: int) -> bool:
+    """Whether a user's servers are counted at once, those on their way too."""
+    return any(p.at_once for p in covering([p for p in policies if p.at_once], user, groups, now))
+
+
 def per_user(policies: Iterable[Policy]) -> list[Quota]:
     """The quotas that a user's PerUser policies come to, unlimited ones too: by resource, then name."""
     kinds: defaultdict[Kind, list[Policy]] = defaultdict(list)

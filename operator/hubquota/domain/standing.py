@@ -6,7 +6,7 @@ from typing import Final
 
 from hubquota.domain.allowance import Adjustment, Allowance, Hold
 from hubquota.domain.course import MOST_BLOCKS, Block, Course, Vertex
-from hubquota.domain.measure import SERVERS, Measure
+from hubquota.domain.measure import Measure
 from hubquota.domain.policy import Enforcement, Policy
 from hubquota.domain.quotas import Quota, combined, covering, per_user, pools
 from hubquota.domain.timeline import Timeline
@@ -94,6 +94,11 @@ class Standing:
     turns: int | None = None
     foreseen: int | None = None
     observed_pools: frozenset[str] = frozenset()
+
+    @property
+    def at_once(self) -> bool:
+        """Whether any quota counts servers at once, so that those on their way matter."""
+        return any(state.quota.first.at_once for state in self.quotas)
 
     @property
     def verdict(self) -> str:
@@ -202,7 +207,7 @@ def _horizon(window: Window, end: int, rate: int, limit: int | None) -> int | No
 
 def _counted(quota: Quota, allowance: Allowance, held: Holdings, now: int, through: tuple[str, ...]) -> QuotaState:
     """Servers at once (S23) and storage (S25): blocked while the limit is reached, for one cannot know until when."""
-    servers = quota.first.resource == SERVERS
+    servers = quota.first.at_once
     used = held.servers if servers else None if held.storage is None else held.storage.used
     limit, set_aside = allowance.limit_at(now), allowance.held_at(now)
     full = quota.limit == 0 or (used is not None and used + set_aside >= limit)

@@ -63,9 +63,8 @@ def exactly(value: Fraction) -> str:
 
 def for_people(amount: str, places: int = 1) -> str:
     """A decimal string as people read it: thousands separated, cut after ``places``, small amounts not shown as 0."""
-    value = Fraction(amount)
+    whole, _, rest = amount.partition(".")
     # Small amounts get digits enough to be seen: 0.44, but 0.004.
-    shift = places if value >= 1 or value == 0 else 2 if value * 10 >= 1 else PLACES
-    cut = int(value * 10**shift)
-    whole, rest = divmod(cut, 10**shift)
-    return f"{whole:,}.{rest:0{shift}d}".rstrip("0").rstrip(".")
+    small = not int(whole) and rest.strip("0")
+    shift = places if not small else 2 if rest[0] != "0" else PLACES
+    return f"{int(whole):,}.{rest[:shift]}".rstrip("0").rstrip(".") if rest else f"{int(whole):,}"
