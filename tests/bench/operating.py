@@ -179,7 +179,9 @@ async def _edit(api: ControlPlane, bench: Bench) -> None:
     """Lower a limit for everybody; how soon those are told whom it stops, and all."""
     async with Rest(api.kubeconfig) as rest:
         users = [item async for item in _all(rest)]
-        used = sorted(float(_quota(u, "memory-7d").get("used", "0")) for u in users)
+        denied = {u["metadata"]["name"] for u in users if u["status"]["decision"] == "Denied"}
+        free = [u for u in users if u["metadata"]["name"] not in denied]
+        used = sorted(float(_quota(u, "memory-7d").get("used", "0")) for u in free)
         limit = str(int(used[int(len(used) * 0.95)]) + 1)
         version = await _version(rest)
         began = time.monotonic()
@@ -189,8 +191,9 @@ async def _edit(api: ControlPlane, bench: Bench) -> None:
         async for change in rest.watch(f"{_OURS}/userquotas", version):
             body = change["object"]
             if body.get("status") and _quota(body, "memory-7d").get("limit") == limit:
-                at = told.setdefault(body["metadata"]["name"], time.monotonic() - began)
-                if body["status"]["decision"] == "Denied":
+                name = body["metadata"]["name"]
+                at = told.setdefault(name, time.monotonic() - began)
+                if body["status"]["decision"] == "Denied" and name not in denied:
                     stopped.append(at)
             if len(told) == len(users):
                 break
