@@ -4,6 +4,7 @@ import click
 
 from hubquota.cli.explain import explain
 from hubquota.cli.export import export
+from hubquota.cli.ledger import ledger
 from hubquota.cli.operator import operator
 from hubquota.cli.replay import replay
 
@@ -14,5 +15,5 @@ def main() -> None:
     """Quotas over time for JupyterHub on Kubernetes."""
 
 
-for command in (operator, explain, export, replay):
+for command in (operator, explain, export, replay, ledger):
     main.add_command(command)

@@ -1,5 +1,8 @@
 """What the commands that only read have in common: which ledger, which hub, which instant."""
 
+import getpass
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -54,6 +57,20 @@ def output_option(command: F) -> F:
     return click.option(
         "--output", type=kinds, default="table", show_default=True, help="A form for people or for programs."
     )(command)
+
+
+def by_option(command: F) -> F:
+    """``--by``."""
+    told = "Who does it, for the record. Without it: the user of this machine and its name."
+    return click.option("--by", default=_me, help=told)(command)
+
+
+def _me() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a pod's user id has no name
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def settings_of(files: tuple[Path, ...]) -> Settings:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 #: What a signed column of 64 bits holds, in every database.
 LARGEST: Final = 2**63 - 1
-#: As JupyterHub's own database has it.
-_LONGEST_USER: Final = 255
+#: Characters of a user's name, as JupyterHub's own database has it.
+LONGEST_USER: Final = 255
 
 
 class HowEnded(StrEnum):
@@ -108,8 +108,8 @@ class PodRecord:
         object.__setattr__(self, "groups", tuple(sorted(set(self.groups))))
         object.__setattr__(self, "segments", tuple(sorted(self.segments, key=lambda s: (s.resource, s.start))))
         _in_range("scheduled", self.scheduled)
-        if len(self.user or "") > _LONGEST_USER:
-            raise ValueError(f"a user's name has at most {_LONGEST_USER} characters, not {len(self.user or '')}")
+        if len(self.user or "") > LONGEST_USER:
+            raise ValueError(f"a user's name has at most {LONGEST_USER} characters, not {len(self.user or '')}")
         _without_nul(self.uid, self.name, self.user, self.server, self.chosen_group, *self.groups)
         _without_nul(self.component, self.component_name, self.instance_type, self.image, self.hook_version)
         if self.end is not None and self.end.at < self.scheduled:

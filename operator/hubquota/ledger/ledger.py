@@ -3,19 +3,20 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from contextlib import asynccontextmanager
 from functools import reduce
 from typing import Final, Self, TypeVar, cast
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hubquota.domain.history import DecisionRecord, HowEnded, Membership, PodEnd, PodRecord, PolicyRevision
+from hubquota.domain.history import DecisionRecord, Membership, PodRecord, PolicyRevision
 from hubquota.ledger import chronicle, rows
 from hubquota.ledger.engine import connect
-from hubquota.ledger.merging import merged
+from hubquota.ledger.merging import merged, taken_for_gone
 from hubquota.ledger.migrations import upgrade
 from hubquota.ledger.tables import hub_users, hubs, pods, policy_revisions
+from hubquota.ledger.wiping import wipe
 
 T = TypeVar("T")
 #: A pod that is over: its user, when it was placed and ended, and what ``rows.undigested`` reads.
@@ -62,7 +63,7 @@ class Ledger:
 
         An older observation never undoes an end, and what was seen first says whose the pod is.
         """
-        return await self._write(lambda connection: _take_in(connection, seen))
+        return await self._write(lambda connection: take_in(connection, seen))
 
     async def end_missing(self, hub: str, present: Collection[str], asked: int, received: int) -> list[PodRecord]:
         """End the open pods of a hub whose uid is not ``present`` in a listing; returns their records.
@@ -76,7 +77,7 @@ class Ledger:
 
         async def end(connection: AsyncConnection) -> list[PodRecord]:
             gone = [pod async for pod in rows.stream(connection, query) if pod.uid not in there]
-            return await _take_in(connection, [_ended(pod, received) for pod in gone])
+            return await take_in(connection, [taken_for_gone(pod, received) for pod in gone])
 
         return await self._write(end)
 
@@ -88,6 +89,11 @@ class Ledger:
         """The pods of a hub that are not known to have ended."""
         async with self._engine.begin() as connection:
             return [pod async for pod in rows.stream(connection, self._open(hub))]
+
+    async def open_uids(self, hub: str) -> list[str]:
+        """The uids of the same, also of rows that no record can be made of."""
+        async with self._engine.begin() as connection:
+            return list((await connection.execute(self._open(hub).with_only_columns(pods.c.uid))).scalars())
 
     async def pods_since(self, hub: str, since: int) -> AsyncIterator[PodRecord]:
         """The pods of a hub that held something after ``since``, a few at a time.
@@ -198,6 +204,25 @@ class Ledger:
         """Note a decision. False, and nothing changes, where its id is known."""
         return await self._write(lambda connection: chronicle.decide(connection, self._cluster, decision))
 
+    @property
+    def cluster(self) -> str:
+        """Name of the cluster whose part of the ledger this is."""
+        return self._cluster
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for whoever audits: to read by, for no longer than needed."""
+        async with self._engine.begin() as connection:
+            yield connection
+
+    async def writing(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """One transaction for whoever mends; all of ``work`` is written, or nothing."""
+        return await self._write(work)
+
+    async def tidy(self) -> str | None:
+        """Take older versions of rows out of the database's files; what is still to be done, None: nothing."""
+        return await wipe(self._engine)
+
     async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """The one way to write: a transaction that is committed whole or not at all.
 
@@ -226,7 +251,8 @@ class Ledger:
         return self._of(hub).where(pods.c.finished.is_(None))
 
 
-async def _take_in(connection: AsyncConnection, seen: Iterable[PodRecord]) -> list[PodRecord]:
+async def take_in(connection: AsyncConnection, seen: Iterable[PodRecord]) -> list[PodRecord]:
+    """What ``Ledger.record`` does, over a connection that writes."""
     by_uid: defaultdict[str, list[PodRecord]] = defaultdict(list)
     for pod in seen:
         by_uid[pod.uid].append(pod)
@@ -236,10 +262,3 @@ async def _take_in(connection: AsyncConnection, seen: Iterable[PodRecord]) -> li
     await rows.add(connection, [pod for pod in now if pod.uid not in known])
     await rows.change(connection, [(known[pod.uid], pod) for pod in now if known.get(pod.uid, pod) != pod])
     return now
-
-
-def _ended(pod: PodRecord, gone_by: int) -> PodRecord:
-    due = pod.deletion if pod.deletion is not None else pod.last_seen
-    how = HowEnded.LAST_SEEN if pod.deletion is None else HowEnded.DELETION_TIMESTAMP
-    at = max(pod.scheduled, pod.last_seen, min(due, gone_by))
-    return replace(pod, end=PodEnd(at, how, max(at, gone_by)))

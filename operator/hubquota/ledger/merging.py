@@ -35,6 +35,17 @@ def merged(left: PodRecord, right: PodRecord) -> PodRecord:
     return replace(together, end=end, segments=_segments(left, right, together, end))
 
 
+def taken_for_gone(pod: PodRecord, gone_by: int) -> PodRecord:
+    """An open pod that nobody saw end and that was gone by ``gone_by``.
+
+    It ended when it was due to be gone where that is known, else when it was last seen; estimated, and bounded.
+    """
+    due = pod.deletion if pod.deletion is not None else pod.last_seen
+    how = HowEnded.LAST_SEEN if pod.deletion is None else HowEnded.DELETION_TIMESTAMP
+    at = max(pod.scheduled, pod.last_seen, min(due, gone_by))
+    return replace(pod, end=PodEnd(at, how, max(at, gone_by)))
+
+
 def _earlier(left: int | None, right: int | None) -> int | None:
     return min((at for at in (left, right) if at is not None), default=None)
 

@@ -94,7 +94,7 @@ def _row(record: PodRecord) -> dict[str, Any]:
         "how_ended": end and end.how,
         "estimated": end is not None and end.bound is not None,
         "bound": end and end.bound,
-        "digest": _digest(record),
+        "digest": digest(record),
     }
 
 
@@ -104,7 +104,8 @@ def undigested(digest: str) -> tuple[dict[str, int], tuple[str, ...]]:
     return held, tuple(groups)
 
 
-def _digest(record: PodRecord) -> str | None:
+def digest(record: PodRecord) -> str | None:
+    """What a start reads of the pod instead of its segments; None: it needs the segments."""
     whole = all((s.start, s.end) == (record.scheduled, record.finished) for s in record.segments)
     if record.finished is None or not whole:
         return None
@@ -133,10 +134,11 @@ async def _records(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> lis
     held: defaultdict[str, list[SegmentRecord]] = defaultdict(list)
     for row in await connection.execute(select(segments).where(segments.c.uid.in_(uids))):
         held[row.uid].append(SegmentRecord(row.resource, row.request, row.limit, row.start, row.end))
-    return [_record(row, groups.get(row.uid, ()), held.get(row.uid, ())) for row in rows]
+    return [record_of(row, groups.get(row.uid, ()), held.get(row.uid, ())) for row in rows]
 
 
-def _record(row: Row[Any], groups: Sequence[str], held: Sequence[SegmentRecord]) -> PodRecord:
+def record_of(row: Row[Any], groups: Sequence[str], held: Sequence[SegmentRecord]) -> PodRecord:
+    """The record of a row of ``pods`` and its parts. Raises ValueError where they cannot be one."""
     end = None if row.finished is None else PodEnd(row.finished, row.how_ended, row.bound)
     columns = row._mapping
     fields = {name: columns[name] for name in _ALIKE}

@@ -169,6 +169,7 @@ decisions: Final = Table(
     Column("quotas", Json, nullable=False),
     _word("message"),
     Index("ix_decisions_hub_at", "cluster", "hub", "at"),
+    Index("ix_decisions_hub_user_at", "cluster", "hub", "user", "at"),
 )
 
 #: Append-only: one that was wrong is voided, not edited. Empty until grants exist.
@@ -191,6 +192,23 @@ adjustments: Final = Table(
     _time_or_null("voided"),
     Column("voided_by", Text),
     Index("ix_adjustments_hub_user", "cluster", "hub", "user"),
+)
+
+#: What admins changed by ``hubquota ledger``: append-only. Columns that changed, as they were and as they are now.
+changes: Final = Table(
+    "changes",
+    metadata,
+    _word("id", primary_key=True),
+    _word("cluster"),
+    _word("hub"),
+    _time("at"),
+    _word("by"),
+    _word("action"),
+    _word("what"),  # uid of a pod or policy, or name of a user
+    Column("before", Json),  # NULL: it was not there
+    Column("after", Json),  # NULL: it is gone
+    _word("reason"),
+    Index("ix_changes_hub_at", "cluster", "hub", "at"),
 )
 
 #: The writer of each scope (the Lease's cluster and namespace): a write with an older number than this is refused.
