@@ -22,11 +22,9 @@ class Spellings:
 
     @cached_property
     def all(self) -> tuple[str, ...]:
-        """Every spelling once, longer ones first."""
-        digest = hashlib.sha256(self.user.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+        """Every spelling once, longer ones first; of the one that may be cut short, the end that never is."""
         slug = _OTHER.sub("-", self.user.lower()).strip("-")
-        made = {self.user, self.user.lower(), _escaped(self.user), slug, f"{slug}---{digest}"}
-        made.add(user_quota_name(self.user))
+        made = {self.user, self.user.lower(), _escaped(self.user), slug, user_quota_name(self.user), self._end}
         return tuple(sorted((m for m in made if m), key=lambda m: (-len(m), m)))
 
     def replaced(self, text: str, by: str) -> str:
@@ -38,8 +36,15 @@ class Spellings:
         return any(self._words.search(text) for text in texts)
 
     @cached_property
+    def _end(self) -> str:
+        """What a slug of KubeSpawner's newer scheme ends with; before it stands as much of the name as has room."""
+        digest = hashlib.sha256(self.user.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"---{digest[:_HASH_DIGITS]}"
+
+    @cached_property
     def _words(self) -> re.Pattern[str]:
-        either = "|".join(map(re.escape, self.all))
+        whole = (re.escape(spelling) for spelling in self.all if spelling != self._end)
+        either = "|".join((f"[a-z0-9-]*{self._end}", *whole))
         # A word of its own: alice, in jupyter-alice--gpu and img/alice:1, but not in alicent.
         return re.compile(rf"(?<![^\W_])(?:{either})(?![^\W_])", re.IGNORECASE)
 

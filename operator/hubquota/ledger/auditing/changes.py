@@ -55,14 +55,17 @@ def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict
 class Aliases:
     """Under which names the ledger keeps users whom a cluster's pods may still name otherwise."""
 
-    renamed: Mapping[str, str]
+    renamed: frozenset[tuple[str, str]]
     forgotten: frozenset[str]
 
     def same(self, told: str | None, kept: str | None) -> bool:
         """Whether a user whom a pod tells of is the one whom the ledger has, as far as anybody may know."""
-        if told == kept or kept in self.forgotten:
-            return True
-        return told is not None and self.renamed.get(told) == kept
+        return kept in self.forgotten or kept in self._later({told})
+
+    def _later(self, names: set[str | None]) -> set[str | None]:
+        """These names and all that they became."""
+        more = names | {new for old, new in self.renamed if old in names}
+        return names if more == names else self._later(more)
 
 
 async def aliases(connection: AsyncConnection, cluster: str, hub: str) -> Aliases:
@@ -70,13 +73,8 @@ async def aliases(connection: AsyncConnection, cluster: str, hub: str) -> Aliase
     t = changes
     of_users = t.c.action.in_((RENAMED, FORGOTTEN))
     query = select(t.c.action, t.c.what, t.c.after).where(t.c.cluster == cluster, t.c.hub == hub, of_users)
-    renamed: dict[str, str] = {}
-    forgotten: set[str] = set()
-    for action, what, after in await connection.execute(query.order_by(t.c.at, t.c.id)):
-        if action == FORGOTTEN:
-            forgotten.add(what)
-        else:
-            # Who was renamed to this name before goes on with it.
-            renamed = {old: after["user"] if new == what else new for old, new in renamed.items()}
-            renamed[what] = after["user"]
-    return Aliases(renamed, frozenset(forgotten))
+    told = (await connection.execute(query)).all()
+    return Aliases(
+        frozenset((row.what, row.after["user"]) for row in told if row.action == RENAMED),
+        frozenset(row.what for row in told if row.action == FORGOTTEN),
+    )
