@@ -13,14 +13,18 @@ from hubquota.files.pod_history import from_line, to_line
 async def to_archive(target: Path, pods: AsyncIterator[list[PodRecord]]) -> int:
     """Write pods to a new file, and see to it that it survives a power cut; returns how many.
 
-    Raises OSError, FileExistsError where the file is there.
+    Raises OSError, FileExistsError where the file is there. Half an archive is none: it is taken away again.
     """
     count = 0
     with _new(target) as out:
-        async for batch in pods:
-            out.writelines(f"{to_line(pod)}\n" for pod in batch)
-            count += len(batch)
-        await asyncio.to_thread(_keep, out, target)
+        try:
+            async for batch in pods:
+                out.writelines(f"{to_line(pod)}\n" for pod in batch)
+                count += len(batch)
+            await asyncio.to_thread(_keep, out, target)
+        except BaseException:
+            await asyncio.to_thread(target.unlink)
+            raise
     return count
 
 
