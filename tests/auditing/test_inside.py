@@ -238,11 +238,9 @@ async def test_rows_of_a_pod_that_is_not_there_go_and_their_record_stays(
     )
     assert kinds(await audit(ledger)) == [Kind.ORPHAN] * 2
     assert await mended(ledger) == []
-    assert [c["before"] for c in await rows(changes)] != []
-    assert {str(c["before"]) for c in await rows(changes)} == {
-        str([{"uid": "x", "group": "a"}]),
-        str([{"uid": "x", "resource": "cpu", "start": 1, "end": 2, "request": 3, "limit": None}]),
-    }
+    told = [c["before"] for c in await rows(changes)]
+    assert [{"uid": "x", "group": "a"}] in told
+    assert [{"uid": "x", "resource": "cpu", "start": 1, "end": 2, "request": 3, "limit": None}] in told
 
 
 async def test_one_hub_can_be_looked_at_alone(ledger: Ledger, break_it: Break) -> None:

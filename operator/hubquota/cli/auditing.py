@@ -126,6 +126,9 @@ def _looking() -> Iterator[None]:
         yield
     except click.ClickException as fault:
         raise CouldNotLookError(fault.message) from fault
+    except Exception as fault:  # an exit code of 1 would tell of differences
+        told = printable(f"{type(fault).__name__}: {fault}")
+        raise CouldNotLookError(f"nothing could be looked at: {told}") from fault
 
 
 async def _verify(asked: Asked) -> Audit:

@@ -44,7 +44,9 @@ async def _look(ledger: Ledger, only: Collection[str]) -> list[Finding]:
 async def _again(ledger: Ledger, only: Collection[str], found: Sequence[Finding]) -> list[Finding]:
     """A second look at what was found: rows of one pod may have been read before and after a write."""
     rows = await by_uid(ledger, [f.what for f in found])
-    second = [fault for kept in rows.values() for fault in lives.faults(kept)] + await _of_tables(ledger, only)
+    second = [fault for _, kept in sorted(rows.items()) for fault in lives.faults(kept)] + await _of_tables(
+        ledger, only
+    )
     return in_both(found, second, lambda f: (f.key, f.name, f.found))
 
 
