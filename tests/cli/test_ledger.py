@@ -3,17 +3,20 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click import Group
 from click.testing import CliRunner, Result
 from sqlalchemy import Executable, update
 
 from hubquota.cli import main
 from hubquota.domain.history import HowEnded, Membership, PodEnd, PolicyRevision
 from hubquota.ledger import Ledger
+from hubquota.ledger.auditing.findings import Kind
 from hubquota.ledger.tables import pods
 from tests.cli.conftest import Run
 from tests.ledger.pods import pod
@@ -56,7 +59,7 @@ def test_people_read_what_is_wrong_and_how_it_is_mended() -> None:
     text = ended(1, *OFFLINE)
     assert text.startswith("1 difference\n  HUB   KIND     NAME ")
     assert r"hub   Digest   jupyter-\x1b[31m\n\u202e   u1   the digest says ?, segments and groups say [{" in text
-    assert "write stretches, digest and flags anew from what was seen" in text
+    assert "write it anew from what was seen" in text
     assert all(c.isprintable() or c == "\n" for c in text)
 
 
@@ -197,3 +200,14 @@ def test_a_prune_of_what_is_not_old_is_refused(
 ) -> None:
     filled([pod(at=200, end=END)])
     assert words in run("ledger", "prune", *arguments, fails=True)
+
+
+def test_the_docs_name_every_kind_of_finding_and_every_option() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "auditing.md").read_text()
+    lacking: list[str] = [kind for kind in Kind if f"`{kind}`" not in told]
+    group = main.commands["ledger"]
+    assert isinstance(group, Group)
+    options = {opt for command in group.commands.values() for p in command.params for opt in p.opts if opt[:2] == "--"}
+    lacking += [opt for opt in sorted(options - {"--output"}) if opt not in told]
+    assert lacking == []
+    assert set(re.findall(r"hubquota ledger ([a-z]+) ", told)) == set(group.commands)

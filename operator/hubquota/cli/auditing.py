@@ -26,6 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _CLEAN: Final = 0
 _DIFFERENCES: Final = 1
 _COULD_NOT_LOOK: Final = 2
+#: Characters of what was found, in a table.
+_SHOWN: Final = 160
 #: Looks of a repair: what changed between a look and its mends is looked at again.
 _ROUNDS: Final = 3
 
@@ -206,6 +208,8 @@ def _as_text(found: Audit) -> str:
 
 def _repaired_text(done: "Repaired") -> str:
     parts = [_count(done.mended, "difference") + " mended" + (f"\n{_table(done.mended)}" if done.mended else "")]
+    if done.mended:
+        parts.append("a running operator has the old numbers in memory until it is started again")
     if done.left:
         parts.append(f"{len(done.left)} left: nobody but you can tell what is right\n{_table(done.left)}")
     if done.stale:
@@ -214,8 +218,13 @@ def _repaired_text(done: "Repaired") -> str:
 
 
 def _table(findings: "Iterable[Finding]") -> str:
-    rows = [(f.hub, f.kind, f.name, f.what, f.found, f.mend.says if f.mend else "") for f in findings]
+    rows = [(f.hub, f.kind, f.name, f.what, _cut(f.found), f.mend.says if f.mend else "") for f in findings]
     return table(("HUB", "KIND", "NAME", "OF", "FOUND", "REPAIR"), rows, "  ")
+
+
+def _cut(text: str) -> str:
+    """What a line of a table has room for; JSON has all."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _count(findings: "Sequence[Finding]", word: str) -> str:

@@ -30,7 +30,7 @@ class TakeIn:
     @property
     def says(self) -> str:
         """What it does."""
-        return "take in what the cluster says"
+        return "take it in"
 
     async def apply(self, connection: AsyncConnection) -> Mended | None:
         """Do it. None: the ledger knows it by now."""
@@ -53,7 +53,7 @@ class EndPod:
     @property
     def says(self) -> str:
         """What it does."""
-        return f"end it {when(self._ended.finished)}, estimated: it was gone by {when(self.gone_by)}"
+        return f"end it {when(self._ended.finished)}, estimated"
 
     async def apply(self, connection: AsyncConnection) -> Mended | None:
         """Do it. None: the pod was heard of."""
@@ -80,7 +80,7 @@ class Reform:
     @property
     def says(self) -> str:
         """What it does."""
-        return "write stretches, digest and flags anew from what was seen"
+        return "write it anew from what was seen"
 
     async def apply(self, connection: AsyncConnection) -> Mended | None:
         """Do it. None: the pod is another by now, or right already."""

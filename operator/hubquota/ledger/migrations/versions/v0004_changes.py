@@ -1,6 +1,6 @@
 """A record of what admins change, and an index of decisions by user.
 
-The index costs some 100 bytes a decision. No other index is missing: docs/auditing.md says which query uses which.
+The index costs 60 to 140 bytes a decision. No other index is missing: docs/auditing.md says which query uses which.
 """
 
 import sqlalchemy as sa
