@@ -142,14 +142,14 @@ def _named(uid: str, start: int, end: PodEnd | None, **more: Any) -> PodRecord: 
 @pytest.mark.parametrize(
     ("first", "mends_to"),
     [
-        (_named("1", 0, None, at=5 * SECOND), PodEnd(5 * SECOND, HowEnded.LAST_SEEN, 10 * SECOND)),
+        (_named("1", 0, None, at=5 * SECOND), PodEnd(5 * SECOND, HowEnded.LAST_SEEN, 11 * SECOND)),
         (
             _named("1", 0, PodEnd(30 * SECOND, HowEnded.DELETION_TIMESTAMP, 40 * SECOND), at=5 * SECOND),
-            PodEnd(5 * SECOND, HowEnded.LAST_SEEN, 10 * SECOND),
+            PodEnd(5 * SECOND, HowEnded.LAST_SEEN, 11 * SECOND),
         ),
         (
             _named("1", 0, None, at=5 * SECOND, deletion=8 * SECOND),
-            PodEnd(8 * SECOND, HowEnded.DELETION_TIMESTAMP, 10 * SECOND),
+            PodEnd(8 * SECOND, HowEnded.DELETION_TIMESTAMP, 11 * SECOND),
         ),
         (_named("1", 0, PodEnd(30 * SECOND, DELETED)), None),
         (_named("1", 0, None, at=20 * SECOND), None),
@@ -165,6 +165,15 @@ async def test_two_pods_of_one_name_did_not_live_at_once(
     assert len(await mended(ledger)) == (mends_to is None)
     [known] = [p for p in await ledger.pods_of("hub", "alice", -1) if p.uid == "1"]
     assert known.end == (mends_to or first.end)
+
+
+async def test_a_pod_that_was_replaced_while_nobody_watched_was_gone_when_the_next_was_placed(ledger: Ledger) -> None:
+    due = _named("1", 0, None, at=5 * SECOND, deletion=35 * SECOND)
+    await ledger.record([due, _named("2", 10 * SECOND, None, at=60 * SECOND)])
+    [known] = await ledger.end_missing("hub", ["2"], 50 * SECOND, 60 * SECOND)
+    # The cluster tells whole seconds: it was placed within the second that began then.
+    assert known.end == PodEnd(11 * SECOND, HowEnded.DELETION_TIMESTAMP, 11 * SECOND)
+    assert await audit(ledger) == []
 
 
 async def test_the_same_name_in_time_or_in_another_hub_is_no_overlap(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from hubquota.domain.history import DecisionRecord, Membership, PodRecord, PolicyRevision
 from hubquota.ledger import chronicle, rows
 from hubquota.ledger.engine import connect
-from hubquota.ledger.merging import merged, taken_for_gone
+from hubquota.ledger.merging import gone_before, merged, taken_for_gone
 from hubquota.ledger.migrations import upgrade
 from hubquota.ledger.tables import hub_users, hubs, pods, policy_revisions
 from hubquota.ledger.wiping import wipe
@@ -70,14 +70,18 @@ class Ledger:
 
         ``asked`` and ``received``: when the listing was asked for and came. A pod seen since it was asked for is left
         alone: the listing may be older than it. The end is the instant by which it was due to be gone where that is
-        known, else when it was last seen; estimated, and bounded by ``received``.
+        known, else when it was last seen; estimated, and bounded by ``received``, or by the placement of the next pod
+        of its name.
         """
         there = frozenset(present)
         query = self._open(hub).where(pods.c.last_seen < asked)
 
         async def end(connection: AsyncConnection) -> list[PodRecord]:
             gone = [pod async for pod in rows.stream(connection, query) if pod.uid not in there]
-            return await take_in(connection, [taken_for_gone(pod, received) for pod in gone])
+            replaced = await self._replaced(connection, hub, there) if gone else {}
+            return await take_in(
+                connection, [taken_for_gone(pod, min(received, replaced.get(pod.name, received))) for pod in gone]
+            )
 
         return await self._write(end)
 
@@ -240,6 +244,12 @@ class Ledger:
         # In the order in which they were asked for; SQLite would let them race, and some lose until they time out.
         async with self._turn, self._writing.begin() as connection:
             return await work(connection)
+
+    async def _replaced(self, connection: AsyncConnection, hub: str, there: Collection[str]) -> dict[str, int]:
+        """By when the earlier pods of these names were gone: a cluster has one pod of a name."""
+        query = self._open(hub).with_only_columns(pods.c.uid, pods.c.name, pods.c.scheduled)
+        placed = await connection.execute(query)
+        return {name: gone_before(scheduled) for uid, name, scheduled in placed if uid in there}
 
     def _past(self, hub: str, since: int, before: int) -> Select[tuple[object, ...]]:
         return self._of(hub).where(pods.c.finished > since, pods.c.last_seen < before)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
+from hubquota.domain.windows import SECOND
 
 #: One allocation seen at one instant: when, request, limit.
 Sight = tuple[int, int, int | None]
@@ -44,6 +45,11 @@ def taken_for_gone(pod: PodRecord, gone_by: int) -> PodRecord:
     how = HowEnded.LAST_SEEN if pod.deletion is None else HowEnded.DELETION_TIMESTAMP
     at = max(pod.scheduled, pod.last_seen, min(due, gone_by))
     return replace(pod, end=PodEnd(at, how, max(at, gone_by)))
+
+
+def gone_before(scheduled: int) -> int:
+    """By when a pod was gone of whose name another was placed; the cluster tells whole seconds, cut."""
+    return scheduled + SECOND
 
 
 def _earlier(left: int | None, right: int | None) -> int | None:

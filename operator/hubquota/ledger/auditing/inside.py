@@ -14,6 +14,7 @@ from hubquota.ledger.auditing.findings import Finding, Kind, in_both, when
 from hubquota.ledger.auditing.mending import DropOrphans, EndPod
 from hubquota.ledger.auditing.reading import Kept, by_uid, pages, read
 from hubquota.ledger.ledger import Ledger
+from hubquota.ledger.merging import gone_before
 from hubquota.ledger.rows import batches
 from hubquota.ledger.tables import adjustments, decisions, hubs, pod_groups, pods, segments
 
@@ -121,7 +122,7 @@ def _overlap(one: PodRecord, then: PodRecord) -> Finding:
     found = f"it ended {when(one.finished)}, and another of its name ({then.uid}) was placed {when(then.scheduled)}"
     guessed = one.end is None or one.end.bound is not None
     # Of one that was seen after the other was placed, nobody can tell what is wrong.
-    mend = EndPod(one, then.scheduled) if guessed and one.last_seen <= then.scheduled else None
+    mend = EndPod(one, gone_before(then.scheduled)) if guessed and one.last_seen <= then.scheduled else None
     return Finding(Kind.OVERLAPPING_LIVES, one.hub, one.uid, one.name, found, mend)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hubquota.ledger.auditing.changes import Change, note
@@ -47,4 +48,7 @@ async def _mend(ledger: Ledger, finding: Finding, at: int, by: str) -> bool:
         await note(connection, ledger.cluster, change)
         return True
 
-    return await ledger.writing(work)
+    try:
+        return await ledger.writing(work)
+    except IntegrityError:  # an operator took it in at the same moment
+        return False
