@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from kubespawner.slugs import escape_slug, multi_slug, safe_slug
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from hubquota.domain.history import DecisionKind, DecisionRecord, HowEnded, Membership, PodEnd, PolicyRevision
 from hubquota.ledger import Ledger
+from hubquota.ledger.auditing.findings import Finding, Kind
 from hubquota.ledger.auditing.inside import audit
+from hubquota.ledger.auditing.mending import TakeIn
 from hubquota.ledger.auditing.repairing import repair
 from hubquota.ledger.forgetting import CannotForget, Forgotten, forget
 from hubquota.ledger.renaming import rename
@@ -98,6 +100,7 @@ async def test_not_even_the_database_s_files_hold_the_name(
     url: str, ledger: Ledger, break_it: Break, user: str, tmp_path: Path
 ) -> None:
     await fill(ledger, break_it, user)
+    await _left_behind(ledger, break_it, user)
     spelled = [s.encode() for s in (*_spelled(user), user.encode("unicode_escape").decode())]
     assert any(s in raw for s in spelled for raw in _files(tmp_path)) is url.startswith("sqlite")
     await gone(ledger, user)
@@ -105,6 +108,14 @@ async def test_not_even_the_database_s_files_hold_the_name(
     # The files of PostgreSQL are not ours: what stays there is told.
     assert (still is None) is url.startswith("sqlite"), still
     assert [s for s in spelled for raw in _files(tmp_path) if s.lower() in raw.lower()] == []
+
+
+async def _left_behind(ledger: Ledger, break_it: Break, user: str) -> None:
+    """Pods that were deleted long ago, by a database that does not write over what it deletes."""
+    await ledger.record([pod(f"p{i}", user=user, name=f"jupyter-{escape_slug(user)}-{i}") for i in range(300)])
+    if ledger._engine.dialect.name == "sqlite":
+        await break_it(text("PRAGMA secure_delete = OFF"))
+    await break_it(pods.delete().where(pods.c.uid.like("p%")))
 
 
 def _files(folder: Path) -> list[bytes]:
@@ -145,6 +156,17 @@ async def test_pods_and_servers_stay_apart(ledger: Ledger, rows: Rows) -> None:
     found = await rows(pods, "name", "server")
     assert len({row["name"] for row in found}) == 5
     assert [row["server"] for row in found] == ["", "server-1", "server-1", "server-2", None]
+
+
+async def test_the_record_of_a_repair_names_their_servers_no_more(ledger: Ledger, rows: Rows) -> None:
+    lacking = pod(server="my-own", name="jupyter-x", end=END, at=200)
+    finding = Finding(Kind.MISSING_POD, "hub", "u1", "jupyter-x", "'my-own' of 'jupyter-x'", TakeIn(lacking))
+    await repair(ledger, [finding], 900, "ann")
+    assert "my-own" in str(await rows(changes))
+    await gone(ledger)
+    told = str(await rows(changes))
+    assert [word for word in ("my-own", "jupyter-x", "alice") if word in told] == []
+    assert "'server-1'" in told
 
 
 async def test_a_user_whose_pod_runs_is_forgotten_by_force_only(ledger: Ledger) -> None:

@@ -292,6 +292,17 @@ async def test_a_mend_gives_way_to_what_was_written_since(ledger: Ledger, break_
     assert await rows(changes) == []
 
 
+async def test_a_pod_that_is_wrong_in_another_way_by_now_is_looked_at_again_first(
+    ledger: Ledger, break_it: Break, rows: Rows
+) -> None:
+    await ledger.record([pod(held={"cpu": 1}), pod(at=150, held={"cpu": 2})])
+    await break_it(update(segments).where(segments.c.start == 50).values(end=120))
+    found = await audit(ledger)
+    await break_it(update(segments).where(segments.c.start == 50).values(end=130))
+    assert kinds((await repair(ledger, found, 1000, "ann")).stale) == [Kind.SEGMENTS]
+    assert [row["end"] for row in await rows(segments)] == [130, None]
+
+
 async def test_a_mend_of_stretches_keeps_what_was_heard_meanwhile_of_a_pod_that_lives(
     ledger: Ledger, break_it: Break
 ) -> None:

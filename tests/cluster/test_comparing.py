@@ -4,7 +4,8 @@ import asyncio
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,19 @@ class Counting(Api):
     def listing(self, path: str, **query: str) -> AsyncIterator[dict[str, Any]]:
         self.listings += 1
         return self._api.listing(path, **query)
+
+
+class Overtaken(Api):
+    """Lets something happen after each listing of pods, before its listener has gone on."""
+
+    def __init__(self, api: Api, happens: Callable[[], Awaitable[None]]) -> None:
+        self._api, self._happens = api, happens
+
+    async def listing(self, path: str, **query: str) -> AsyncIterator[dict[str, Any]]:
+        async for item in self._api.listing(path, **query):
+            yield item
+        if path.endswith("/pods"):
+            await self._happens()
 
 
 @pytest.fixture
@@ -177,6 +191,22 @@ async def test_what_goes_while_it_is_looked_at_is_not_told(bench: Bench, auditor
     await auditor.heard()
     looked = await looking
     assert (looked.found, looked.young) == ([], [])
+
+
+async def test_a_ledger_that_is_ahead_of_the_listing_is_not_wrong(
+    bench: Bench, auditor: Auditor, ledger: Ledger
+) -> None:
+    for name in ("first", "second"):
+        bench.place(name, "alice", ago(600))
+    await auditor.heard()
+
+    async def one_ends() -> None:
+        [pod, *_] = sorted(await ledger.open_pods(auditor.hub), key=lambda p: p.name)
+        await ledger.record([replace(pod, end=PodEnd(now(), HowEnded.DELETED), last_seen=now())])
+
+    auditor.api = Overtaken(auditor.api, one_ends)
+    ends = [(f.name, f.kind) for f in (await auditor.looked()).found]
+    assert ends == [("first", Kind.END)], "the second ended after the second listing"
 
 
 async def test_a_pod_that_nobody_can_make_sense_of_is_told_and_is_no_difference(bench: Bench, auditor: Auditor) -> None:

@@ -69,7 +69,9 @@ class _Forgetting:
         self._connection, self._cluster, self._hub, self._user = connection, cluster, hub, user
         self._pseudonym = f"forgotten-{secrets.token_hex(8)}"
         self._spellings = Spellings(user)
+        #: What names of servers and pods have become.
         self._servers: dict[str, str] = {}
+        self._names: dict[str, str] = {}
 
     async def done(self, at: int, by: str, *, force: bool) -> Forgotten:
         if not await known(self._connection, self._cluster, self._hub, self._user):
@@ -104,7 +106,8 @@ class _Forgetting:
 
     def _pod(self, row: Row[Any], number: int) -> dict[str, Any]:
         told: dict[str, Any] = {name: self._replaced(row._mapping[name]) for name in _OF_PODS}
-        told |= {"user": self._pseudonym, "name": f"{self._pseudonym}-{number}", "server": self._server(row.server)}
+        name = self._names[row.name] = f"{self._pseudonym}-{number}"
+        told |= {"user": self._pseudonym, "name": name, "server": self._server(row.server)}
         return told | {"which": row.uid}
 
     def _server(self, name: str | None) -> str | None:
@@ -151,7 +154,7 @@ class _Forgetting:
         """What was changed of their pods, and under which names they went before."""
         names = await self._former_names()
         t = changes
-        query = select(t.c.id, t.c.what, t.c.before, t.c.after).where(self._of(t))
+        query = select(t.c.id, t.c.what, t.c.before, t.c.after, t.c.reason).where(self._of(t))
         rows = (await self._connection.execute(query)).all()
         for row in rows:
             own = row.what in uids
@@ -159,9 +162,16 @@ class _Forgetting:
                 "what": self._pseudonym if row.what in names else row.what,
                 "before": self._told(row.before, names, own=own),
                 "after": self._told(row.after, names, own=own),
+                "reason": self._quoted(row.reason) if own else row.reason,
             }
             if now != {name: row._mapping[name] for name in now}:
                 await self._connection.execute(update(t).where(t.c.id == row.id).values(now))
+
+    def _quoted(self, text: str) -> str:
+        """A sentence about a pod of theirs, which quotes names of servers and pods."""
+        for name, by in (self._servers | self._names).items():
+            text = text.replace(repr(name), repr(by))
+        return text
 
     async def _former_names(self) -> set[str]:
         """All names that became this one by a rename, and this one."""
