@@ -158,6 +158,22 @@ async def test_pods_and_servers_stay_apart(ledger: Ledger, rows: Rows) -> None:
     assert [row["server"] for row in found] == ["", "server-1", "server-1", "server-2", None]
 
 
+async def test_earlier_names_are_forgotten_too_unless_somebody_has_them_now(ledger: Ledger, rows: Rows) -> None:
+    await ledger.record([pod(image="registry/alice:1", end=END, at=200)])
+    message = "alice and zoe: no more"
+    await ledger.record_decision(DecisionRecord("d", "hub", "alice", "", DecisionKind.REFUSED, 1, {}, (), message))
+    await rename(ledger, "hub", "alice", "zoe", merge=False, at=1, by="ann")
+    await rename(ledger, "hub", "zoe", "carl", merge=False, at=2, by="ann")
+    await ledger.record([pod("u2", user="zoe")])
+    await gone(ledger, "carl")
+    told = await everything(ledger)
+    assert [name for name in ("alice", "carl") if name in told] == []
+    assert {row["user"] for row in await rows(pods)} > {"zoe"}
+    assert "zoe" not in str(await rows(changes))
+    [decision] = await rows(decisions)
+    assert re.fullmatch("forgotten-[0-9a-f]+ and zoe: no more", decision["message"])
+
+
 async def test_the_record_of_a_repair_names_their_servers_no_more(ledger: Ledger, rows: Rows) -> None:
     lacking = pod(server="my-own", name="jupyter-x", end=END, at=200)
     finding = Finding(Kind.MISSING_POD, "hub", "u1", "jupyter-x", "'my-own' of 'jupyter-x'", TakeIn(lacking))
@@ -221,6 +237,6 @@ async def test_other_words_are_left_alone_and_what_is_not_the_user_s_own_is_told
 
 @pytest.mark.parametrize("user", [*USERS, "J--D", "-x-"])
 def test_names_are_spelled_as_kubespawner_and_we_spell_them(user: str) -> None:
-    spelled: Any = Spellings(user)
+    spelled: Any = Spellings([user])
     for name in (f"jupyter-{safe_slug(user, max_length=1000)}", f"jupyter-{escape_slug(user)}--gpu"):
         assert spelled.replaced(name, "…") != name

@@ -68,14 +68,20 @@ class _Forgetting:
     def __init__(self, connection: AsyncConnection, cluster: str, hub: str, user: str) -> None:
         self._connection, self._cluster, self._hub, self._user = connection, cluster, hub, user
         self._pseudonym = f"forgotten-{secrets.token_hex(8)}"
-        self._spellings = Spellings(user)
+        #: All names that the user ever had; and of these those that nobody else has now.
+        self._former = self._names = {user}
+        self._spellings = Spellings(self._names)
         #: What names of servers and pods have become.
         self._servers: dict[str, str] = {}
-        self._names: dict[str, str] = {}
+        self._pods_names: dict[str, str] = {}
 
     async def done(self, at: int, by: str, *, force: bool) -> Forgotten:
         if not await known(self._connection, self._cluster, self._hub, self._user):
             raise CannotForget(f"the ledger knows no user “{self._user}” of the hub {self._hub}")
+        self._former = await self._all_names()
+        others = [n for n in self._former - {self._user} if await known(self._connection, self._cluster, self._hub, n)]
+        self._names = self._former - set(others)
+        self._spellings = Spellings(self._names)
         mine = await self._pods()
         if not force and (running := [row.name for row in mine if row.finished is None]):
             names = ", ".join(running[:5])
@@ -106,7 +112,7 @@ class _Forgetting:
 
     def _pod(self, row: Row[Any], number: int) -> dict[str, Any]:
         told: dict[str, Any] = {name: self._replaced(row._mapping[name]) for name in _OF_PODS}
-        name = self._names[row.name] = f"{self._pseudonym}-{number}"
+        name = self._pods_names[row.name] = f"{self._pseudonym}-{number}"
         told |= {"user": self._pseudonym, "name": name, "server": self._server(row.server)}
         return told | {"which": row.uid}
 
@@ -145,19 +151,18 @@ class _Forgetting:
     def _spec(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         now, scope = dict(spec), spec.get("scope")
         if isinstance(scope, dict) and isinstance(users := scope.get("users"), list):
-            now["scope"] = scope | {"users": [self._pseudonym if name == self._user else name for name in users]}
+            now["scope"] = scope | {"users": [self._pseudonym if name in self._names else name for name in users]}
         if isinstance(message := spec.get("message"), str):
             now["message"] = self._replaced(message)
         return now
 
     async def _forget_changes(self, uids: Collection[str]) -> None:
-        """What was changed of their pods, and under which names they went before."""
-        names = await self._former_names()
+        """What was changed of their pods, and of their name."""
         t = changes
-        query = select(t.c.id, t.c.what, t.c.before, t.c.after, t.c.reason).where(self._of(t))
+        query = select(t.c.id, t.c.action, t.c.what, t.c.before, t.c.after, t.c.reason).where(self._of(t))
         rows = (await self._connection.execute(query)).all()
         for row in rows:
-            own = row.what in uids
+            own, names = row.what in uids, self._former if row.action == RENAMED else self._names
             now = {
                 "what": self._pseudonym if row.what in names else row.what,
                 "before": self._told(row.before, names, own=own),
@@ -169,12 +174,12 @@ class _Forgetting:
 
     def _quoted(self, text: str) -> str:
         """A sentence about a pod of theirs, which quotes names of servers and pods."""
-        for name, by in (self._servers | self._names).items():
+        for name, by in (self._servers | self._pods_names).items():
             text = text.replace(repr(name), repr(by))
         return text
 
-    async def _former_names(self) -> set[str]:
-        """All names that became this one by a rename, and this one."""
+    async def _all_names(self) -> set[str]:
+        """The name, and all that became it by a rename."""
         t = changes
         query = select(t.c.what, t.c.after).where(self._of(t), t.c.action == RENAMED)
         renames = [(old, told["user"]) for old, told in await self._connection.execute(query)]

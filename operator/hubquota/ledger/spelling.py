@@ -1,8 +1,8 @@
-"""How a user's name is spelled in the names of pods and other objects, to find it there. Pure."""
+"""How users' names are spelled in the names of pods and other objects, to find them there. Pure."""
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Final
 
@@ -15,17 +15,16 @@ _HASH_DIGITS: Final = 8
 
 
 class Spellings:
-    """A name and what it becomes in names of Kubernetes: by KubeSpawner's two schemes, and as a UserQuota's."""
+    """Names and what they become in names of Kubernetes: by KubeSpawner's two schemes, and as a UserQuota's."""
 
-    def __init__(self, user: str) -> None:
-        self.user = user
+    def __init__(self, names: Collection[str]) -> None:
+        self._ends = {_end(name) for name in names}
+        self._whole = {spelling for name in names for spelling in _whole(name) if spelling}
 
     @cached_property
     def all(self) -> tuple[str, ...]:
-        """Every spelling once, longer ones first; of the one that may be cut short, the end that never is."""
-        slug = _OTHER.sub("-", self.user.lower()).strip("-")
-        made = {self.user, self.user.lower(), _escaped(self.user), slug, user_quota_name(self.user), self._end}
-        return tuple(sorted((m for m in made if m), key=lambda m: (-len(m), m)))
+        """Every spelling; of those that may be cut short, the end that never is."""
+        return tuple(sorted(self._whole | self._ends))
 
     def replaced(self, text: str, by: str) -> str:
         """The text with every spelling replaced that stands there as a word of its own."""
@@ -36,17 +35,21 @@ class Spellings:
         return any(self._words.search(text) for text in texts)
 
     @cached_property
-    def _end(self) -> str:
-        """What a slug of KubeSpawner's newer scheme ends with; before it stands as much of the name as has room."""
-        digest = hashlib.sha256(self.user.encode("utf-8", "surrogatepass")).hexdigest()
-        return f"---{digest[:_HASH_DIGITS]}"
-
-    @cached_property
     def _words(self) -> re.Pattern[str]:
-        whole = (re.escape(spelling) for spelling in self.all if spelling != self._end)
-        either = "|".join((f"[a-z0-9-]*{self._end}", *whole))
+        longest_first = sorted(self._whole, key=lambda spelling: (-len(spelling), spelling))
+        either = "|".join([*(f"[a-z0-9-]*{end}" for end in sorted(self._ends)), *map(re.escape, longest_first)])
         # A word of its own: alice, in jupyter-alice--gpu and img/alice:1, but not in alicent.
         return re.compile(rf"(?<![^\W_])(?:{either})(?![^\W_])", re.IGNORECASE)
+
+
+def _whole(name: str) -> tuple[str, ...]:
+    slug = _OTHER.sub("-", name.lower()).strip("-")
+    return name, name.lower(), _escaped(name), slug, user_quota_name(name)
+
+
+def _end(name: str) -> str:
+    """What a slug of KubeSpawner's newer scheme ends with; before it stands as much of the name as has room."""
+    return f"---{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:_HASH_DIGITS]}"
 
 
 def _escaped(name: str) -> str:
