@@ -1,22 +1,18 @@
 """A ledger of its own for each test, and ways to break it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Executable, Table, select
 
 from hubquota.ledger import Ledger
+from tests.ledger import conftest as of_ledgers
 
+#: Wherever ledgers are tried.
+url = of_ledgers.url
 Break = Callable[..., Awaitable[None]]
 Rows = Callable[..., Awaitable[list[dict[str, Any]]]]
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """Where a ledger can be made."""
-    return f"sqlite:///{tmp_path / 'hubquota.db'}"
 
 
 @pytest.fixture
