@@ -117,3 +117,19 @@ async def test_what_happens_does_not_wait_for_the_many_that_are_written_when_not
         await until(lambda: len(written) == 101)
     assert written.index(A) <= 16
     assert set(written) == {A, *many}
+
+
+async def test_whoever_was_written_just_now_is_written_before_the_many_where_it_matters() -> None:
+    written: list[Key] = []
+
+    async def write(key: Key) -> None:
+        written.append(key)
+
+    many: list[Key] = [("user", str(i)) for i in range(100)]
+    async with running(write) as scheduler:
+        scheduler.request(A)
+        await until(lambda: written == [A])
+        scheduler.request(A, spaced=False)
+        scheduler.trickle(many)
+        await until(lambda: len(written) == 102)
+    assert written.index(A, 1) == 1

@@ -193,7 +193,7 @@ class Hub:
         later = []
         for place, user in enumerate(sorted(self._members.users() | self._charged())):
             if verdicts(self._standing(user)) != self._verdicts.get(user):
-                self.scheduler.request(("user", user))
+                self.scheduler.request(("user", user), spaced=False)  # or all others would be before it
             else:
                 later.append(("user", user))
             if place % _AT_ONCE == _AT_ONCE - 1:

@@ -35,10 +35,14 @@ class Scheduler:
         self._slots = asyncio.Semaphore(_SLOTS)
         self._trickle: deque[Key] = deque()
 
-    def request(self, key: Key, delay: float = 0) -> None:
-        """Have an object written in ``delay`` seconds, or sooner if it is due sooner anyway."""
+    def request(self, key: Key, delay: float = 0, *, spaced: bool = True) -> None:
+        """Have an object written in ``delay`` seconds, or sooner if it is due sooner anyway.
+
+        One that is not ``spaced`` does not wait because it has just been written.
+        """
         now = asyncio.get_running_loop().time()
-        when = max(now + delay, self._written.get(key, now - SPACING) + SPACING)
+        earliest = self._written.get(key, now - SPACING) + SPACING if spaced else now
+        when = max(now + delay, earliest)
         if self._due.get(key, when + 1) > when:
             self._due[key] = when
             heapq.heappush(self._heap, (when, key))
