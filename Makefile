@@ -43,5 +43,5 @@ lint: setup ## Check style, types and layers
 test: setup ## Run all tests
 	$(UV) run pytest -n auto --dist worksteal
 
-bench: setup ## Measure, and prove against generated truth (BENCH names some of: accuracy retries scale starting operating)
+bench: setup ## Measure, and prove against generated truth (BENCH names some of: accuracy retries scale starting operating backfill)
 	$(UV) run python -m tests.bench $(BENCH)

@@ -3,16 +3,27 @@
 Every secret can be given as a file (``*_file``), so that it stands neither in an argument nor in the environment.
 """
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import Field, IPvAnyAddress, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    IPvAnyAddress,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_METRIC: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 
 
 class SettingsError(Exception):
@@ -56,6 +67,29 @@ class Settings(BaseSettings):
     """Port of ``GET /metrics`` for Prometheus. 0: none."""
     metrics_address: IPvAnyAddress = IPv4Address("127.0.0.1")
     """Address that ``metrics_port`` listens on; 0.0.0.0 or :: for every one, as a scraper in a cluster needs."""
+    prometheus_url: str | None = None
+    """Prometheus, or what answers like it, for `hubquota backfill`. None: there is none."""
+    prometheus_username: str | None = None
+    """User name of basic authentication; with ``prometheus_password_file``."""
+    prometheus_password_file: Path | None = None
+    """File that holds the password of ``prometheus_username``."""
+    prometheus_token_file: Path | None = None
+    """File that holds a bearer token, read anew for each call, for tokens change. None: no token."""
+    prometheus_ca_file: Path | None = None
+    """Certificates that Prometheus' own is checked with, as PEM. None: those of the usual authorities."""
+    prometheus_timeout: float = Field(default=60, ge=1, le=600)
+    """Seconds that one call to Prometheus may take."""
+    prometheus_selector: dict[str, str] = Field(default={}, max_length=20)
+    """Labels and values that tell this cluster's series from others' in the same Prometheus."""
+    prometheus_names: dict[str, str] = Field(default={}, max_length=100)
+    """Metrics and labels that have other names here, by kube-state-metrics' own: `namespace: exported_namespace`."""
+    prometheus_resources: tuple[str, ...] = Field(default=(), max_length=100)
+    """Extended resources beside the usual GPUs, whose names kube-state-metrics has made unreadable."""
+    prometheus_user_labels: Literal["safe", "escape", "off"] = "safe"
+    """How KubeSpawner wrote users into labels, where no annotation is there: safe since its 7.0, escape before. off:
+    labels tell nothing."""
+    prometheus_gap: float = Field(default=300, ge=60, le=86_400)
+    """Seconds between two scrapes up to which nothing is taken to be missed; at least 2.5 scrape intervals count so."""
     log_format: Literal["text", "json"] = "text"
     """How a line of the log is written."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -74,6 +108,35 @@ class Settings(BaseSettings):
             raise ValueError(
                 "write writer_retry_period < writer_renew_deadline < writer_lease_duration, such as 2, 7, 10"
             )
+        return self
+
+    @field_validator("prometheus_url")
+    @classmethod
+    def _only_where(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        whole = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
+        if parts.scheme not in ("http", "https") or not whole:
+            raise ValueError("is no address: write one such as https://prometheus.example:9090")
+        if "@" in parts.netloc:
+            raise ValueError("holds credentials: write prometheus_username and prometheus_password_file instead")
+        return url.rstrip("/")
+
+    @field_validator("prometheus_selector", "prometheus_names")
+    @classmethod
+    def _names_of_prometheus(cls, names: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        told = names.keys() if info.field_name == "prometheus_selector" else {*names, *names.values()}
+        if wrong := sorted(name for name in told if not re.fullmatch(_METRIC, name)):
+            raise ValueError(f"{wrong[0]!r} is no name in Prometheus: write letters, digits and _")
+        return names
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if (self.prometheus_username is None) != (self.prometheus_password_file is None):
+            raise ValueError("write both of prometheus_username and prometheus_password_file, or none")
+        if self.prometheus_username is not None and self.prometheus_token_file is not None:
+            raise ValueError("write prometheus_token_file or prometheus_username, not both")
         return self
 
     @classmethod

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from tests.bench import accuracy, operating, retries, scale, starting
+from tests.bench import accuracy, backfilling, operating, retries, scale, starting
 from tests.bench.history import Hub
 
 #: By name: what runs, and how many users it takes where nothing else is asked for.
@@ -16,6 +16,7 @@ _BENCHES: Final[dict[str, tuple[Callable[[Hub], bool], int]]] = {
     "scale": (scale.run, 10_000),
     "starting": (starting.run, 10_000),
     "operating": (operating.run, 10_000),
+    "backfill": (backfilling.run, 60),
 }
 #: Those that are about a large hub.
 _LARGE: Final = ("scale", "starting", "operating")

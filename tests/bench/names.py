@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 from typing import Final
 
-from kubespawner.slugs import multi_slug, safe_slug
+from kubespawner.slugs import is_valid_label, multi_slug, safe_slug
 
 #: Prefixes of each other, lookalikes, e-mail addresses, upper case, Unicode, 100 characters, what escapes trip over.
 ODD: Final = (
@@ -51,6 +51,11 @@ def _all() -> Iterator[str]:
 def slug(user: str) -> str:
     """A user's name as KubeSpawner puts it into the names of objects."""
     return str(safe_slug(user, max_length=_SLUG))
+
+
+def label(name: str) -> str:
+    """A user's or server's name as KubeSpawner 7 puts it into a label."""
+    return str(safe_slug(name, is_valid=is_valid_label))
 
 
 def pod_name(user: str, server: str) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from hubquota.cluster.observing import Sight
+from tests.bench import names
 from tests.bench.history import HOUR, HUB, Ending, Life, Told
 from tests.bench.profiles import PROFILES
 
@@ -46,6 +47,7 @@ def pod(life: Life, at: int) -> dict[str, Any]:
         "namespace": HUB,
         "name": life.name,
         "annotations": _annotations(life),
+        "labels": _labels(life),
         "creationTimestamp": _rfc3339(life.created),
     }
     profile = next((place for since, place in reversed(life.resizes) if since <= at), life.profile)
@@ -72,6 +74,13 @@ def _annotations(life: Life) -> dict[str, str]:
     return {"primehub.io/usage": json.dumps(usage), "hubquota.dev/groups": json.dumps(life.groups)}
 
 
+def _labels(life: Life) -> dict[str, str]:
+    if life.told is not Told.HUB:
+        return {}
+    told = {"hub.jupyter.org/username": life.user, "hub.jupyter.org/servername": life.server}
+    return {"component": "singleuser-server"} | {name: names.label(text or "") for name, text in told.items()}
+
+
 def _status(life: Life, spec: dict[str, Any], at: int) -> dict[str, Any]:
     if life.placed is None or at < life.placed:
         waiting = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
@@ -96,7 +105,7 @@ def _states(life: Life, at: int, over: bool) -> tuple[str, tuple[dict[str, Any],
     if life.ended is not None and over and life.ending in (Ending.FINISHED, Ending.WRONG_CLOCK):
         end = life.ended + (HOUR if life.ending is Ending.WRONG_CLOCK else 0)
         last = _terminated(max(life.placed or 0, end - 2)), _terminated(end)
-        sidecar = "initContainers" in PROFILES[life.profile].spec
+        sidecar = any("restartPolicy" in c for c in PROFILES[life.profile].spec.get("initContainers", ()))
         return "Succeeded", last if sidecar else (last[1], last[1])
     if life.ending is Ending.NEVER_RAN or at < (life.placed or 0) + 3:
         waiting = {"waiting": {"reason": "ContainerCreating"}}

@@ -33,6 +33,18 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
         ("heartbeat_interval: 0", "heartbeat_interval: .* greater than or equal to 1"),
         ("hub_namespaces: [a, a]", "hub_namespaces: .* each once"),
         ("writer_renew_deadline: 20", "writer_retry_period < writer_renew_deadline"),
+        ("prometheus_url: prom:9090", "prometheus_url: .* such as https://"),
+        ("prometheus_url: file:///etc/passwd", "prometheus_url: .* such as https://"),
+        ("prometheus_url: https://prom/?a=b", "prometheus_url: .* such as https://"),
+        ("prometheus_url: http://prom:port", "prometheus_url: .*Port"),
+        ("prometheus_url: http://u:hunter2@prom", "prometheus_url: .* prometheus_password_file instead"),
+        ("prometheus_selector: {'a\"b': c}", "prometheus_selector: .* write letters, digits and _"),
+        ("prometheus_names: {kube_pod_info: 'a{'}", "prometheus_names: .* write letters, digits and _"),
+        ("prometheus_username: u", "both of prometheus_username and prometheus_password_file"),
+        (
+            "prometheus_username: u\nprometheus_password_file: p\nprometheus_token_file: t",
+            "prometheus_token_file or prometheus_username, not both",
+        ),
         ("- a", "name: value"),
         ("a: [", "cannot be read"),
     ],
@@ -53,6 +65,17 @@ def test_the_database_may_come_from_a_file_and_is_never_shown(tmp_path: Path) ->
     settings = load([config])
     assert settings.database() == "postgresql://u:hunter2@db/quota"
     assert "hunter2" not in f"{settings.printed()}{settings!r}"
+
+
+@pytest.mark.parametrize("url", ["http://prom", "https://prom:9090/prefix/", "http://[::1]:9090"])
+def test_prometheus_may_live_below_a_path(tmp_path: Path, url: str) -> None:
+    assert load([written(tmp_path / "c.yaml", f"prometheus_url: '{url}'\n")]).prometheus_url == url.rstrip("/")
+
+
+def test_credentials_in_an_address_are_not_repeated_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load([written(tmp_path / "c.yaml", "prometheus_url: http://u:hunter2@prom\n")])
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_wrong_secret_is_not_repeated_in_the_error(tmp_path: Path) -> None:

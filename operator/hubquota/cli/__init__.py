@@ -2,6 +2,7 @@
 
 import click
 
+from hubquota.cli.backfill import backfill
 from hubquota.cli.explain import explain
 from hubquota.cli.export import export
 from hubquota.cli.ledger import ledger
@@ -15,5 +16,5 @@ def main() -> None:
     """Quotas over time for JupyterHub on Kubernetes."""
 
 
-for command in (operator, explain, export, replay, ledger):
+for command in (operator, explain, export, replay, backfill, ledger):
     main.add_command(command)

@@ -1,22 +1,17 @@
 """From a pod as the API server tells it to what the ledger keeps: whose it is, what it holds, whether it has ended."""
 
-import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from hubquota.domain.attribution import MARKS, attributed
+from hubquota.domain.attribution import SERVERNAME as SERVERNAME
+from hubquota.domain.attribution import USERNAME as USERNAME
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
 from hubquota.domain.pods import Pod, allocation, finished_at, has_finished, micros, scheduled_at
 
-USERNAME: Final = "hub.jupyter.org/username"
-SERVERNAME: Final = "hub.jupyter.org/servername"
-PRIMEHUB: Final = "primehub.io/usage"
-_OURS: Final = "hubquota.dev/"
-#: A pod without any of these is nobody's that we know.
-_MARKS: Final = (USERNAME, PRIMEHUB, f"{_OURS}user", f"{_OURS}groups", f"{_OURS}group")
 #: How far a kubelet's clock may be ahead of ours before its word for an end is not taken (S29), in microseconds.
 _AHEAD: Final = 5_000_000
-_DEFAULT_SERVER: Final = ""
 
 
 class PoisonPod(Exception):
@@ -59,7 +54,7 @@ def observed(sight: Sight, cluster: str) -> PodRecord | None:
     """
     metadata: Mapping[str, Any] = sight.pod["metadata"]
     marks: Mapping[str, str] = metadata.get("annotations") or {}
-    if not any(mark in marks for mark in _MARKS):
+    if not any(mark in marks for mark in MARKS):
         return None
     try:
         start = scheduled_at(sight.pod)
@@ -75,8 +70,6 @@ def running_before_placement(pod: Pod) -> bool:
 
 def _record(sight: Sight, cluster: str, marks: Mapping[str, str], start: int) -> PodRecord:
     metadata, spec = sight.pod["metadata"], sight.pod["spec"]
-    told = _primehub(marks)
-    groups = json.loads(marks.get(f"{_OURS}groups", "[]"))
     end = _end(sight, start)
     at = max(sight.at, start)
     return PodRecord(
@@ -84,22 +77,15 @@ def _record(sight: Sight, cluster: str, marks: Mapping[str, str], start: int) ->
         cluster=cluster,
         hub=metadata["namespace"],
         name=metadata["name"],
-        user=marks.get(USERNAME) or marks.get(f"{_OURS}user") or told.get("user") or None,
-        server=marks.get(SERVERNAME, _DEFAULT_SERVER) if USERNAME in marks else None,
         scheduled=start,
         first_seen=at,
         last_seen=at,
-        groups=tuple(str(group) for group in groups),
-        chosen_group=marks.get(f"{_OURS}group") or told.get("group") or None,
-        component=marks.get(f"{_OURS}component") or told.get("component", ""),
-        component_name=marks.get(f"{_OURS}component-name") or told.get("component_name", ""),
-        instance_type=marks.get(f"{_OURS}instance-type") or told.get("instance_type", ""),
         image=next((str(c.get("image", "")) for c in spec["containers"]), ""),
         node=spec.get("nodeName"),
-        decision=marks.get(f"{_OURS}decision", ""),
         deletion=_deletion(metadata),
         end=end,
         segments=_segments(sight.pod, start, end, is_server=USERNAME in marks),
+        **asdict(attributed(marks)),
     )
 
 
@@ -124,11 +110,3 @@ def _end(sight: Sight, start: int) -> PodEnd | None:
 def _deletion(metadata: Mapping[str, Any]) -> int | None:
     told = metadata.get("deletionTimestamp")
     return None if told is None else micros(told)
-
-
-def _primehub(marks: Mapping[str, str]) -> dict[str, str]:
-    """PrimeHub's annotation. Raises ValueError or TypeError where it is not a JSON object."""
-    told = json.loads(marks.get(PRIMEHUB, "{}"))
-    if not isinstance(told, dict):
-        raise TypeError(f"{PRIMEHUB} is not a JSON object")
-    return {str(key): str(value) for key, value in told.items() if value is not None}

@@ -129,6 +129,22 @@ class PodRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Backfill:
+    """A stretch for which Prometheus spoke of a hub's pods without a hole.
+
+    ``source``: which Prometheus, without credentials. ``interval``: microseconds between two scrapes, the error of an
+    estimated end. ``recorded``: when it was taken in.
+    """
+
+    hub: str
+    start: int
+    end: int
+    source: str
+    interval: int
+    recorded: int
+
+
+@dataclass(frozen=True, slots=True)
 class Membership:
     """That a hub said at ``at``: the user is in exactly these groups."""
 

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import reduce
-from typing import Final, Self, TypeVar, cast
+from typing import Final, NamedTuple, Self, TypeVar, cast
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hubquota.domain.history import DecisionRecord, Membership, PodRecord, PolicyRevision
-from hubquota.ledger import chronicle, rows
+from hubquota.domain.history import Backfill, DecisionRecord, Membership, PodRecord, PolicyRevision
+from hubquota.ledger import backfills, chronicle, rows
 from hubquota.ledger.engine import connect
 from hubquota.ledger.merging import gone_before, merged, taken_for_gone
 from hubquota.ledger.migrations import upgrade
@@ -23,6 +23,14 @@ T = TypeVar("T")
 Digest = tuple[str | None, int, int, str]
 #: Of them, so many at a time: enough to be quick, few enough that the loop is held up for milliseconds.
 _DIGESTS: Final = 5_000
+
+
+class Filled(NamedTuple):
+    """How many pods that Prometheus had the ledger did not know, knows better now, and knew as well before."""
+
+    new: int
+    changed: int
+    same: int
 
 
 class Ledger:
@@ -84,6 +92,31 @@ class Ledger:
             )
 
         return await self._write(end)
+
+    async def fill_in(self, hub: str, pods: Sequence[PodRecord], read: Sequence[Backfill]) -> Filled:
+        """Take in what Prometheus had of a hub's pods, and which stretches it spoke for.
+
+        What was seen directly stands. Usage counts as known from further back where a stretch reaches up to it.
+        """
+
+        async def fill(connection: AsyncConnection) -> Filled:
+            filled = _filled(*await _together(connection, pods))
+            await take_in(connection, pods)
+            await backfills.note(connection, self._cluster, read)
+            await backfills.reach_back(connection, self._cluster, hub)
+            return filled
+
+        return await self._write(fill)
+
+    async def would_fill_in(self, pods: Sequence[PodRecord]) -> Filled:
+        """What ``fill_in`` would do, without doing it."""
+        async with self._engine.begin() as connection:
+            return _filled(*await _together(connection, pods))
+
+    async def backfills(self, hub: str) -> list[Backfill]:
+        """The stretches of a hub that were read from Prometheus without a hole, in their order."""
+        async with self._engine.begin() as connection:
+            return await backfills.known(connection, self._cluster, hub)
 
     async def touch_last_seen(self, uids: Collection[str], at: int) -> None:
         """Note that these open pods were there at ``at``. Pods that have ended, or were seen later, are left alone."""
@@ -263,12 +296,24 @@ class Ledger:
 
 async def take_in(connection: AsyncConnection, seen: Iterable[PodRecord]) -> list[PodRecord]:
     """What ``Ledger.record`` does, over a connection that writes."""
+    known, now = await _together(connection, seen)
+    await rows.add(connection, [pod for pod in now if pod.uid not in known])
+    await rows.change(connection, [(known[pod.uid], pod) for pod in now if known.get(pod.uid, pod) != pod])
+    return now
+
+
+async def _together(
+    connection: AsyncConnection, seen: Iterable[PodRecord]
+) -> tuple[dict[str, PodRecord], list[PodRecord]]:
+    """What the ledger has of these pods, by uid; and what it comes to with what was seen."""
     by_uid: defaultdict[str, list[PodRecord]] = defaultdict(list)
     for pod in seen:
         by_uid[pod.uid].append(pod)
     known = await rows.load(connection, by_uid)
     # Merged with itself too, so that what is written is always of the same form.
-    now = [reduce(merged, by_uid[uid], known.get(uid, by_uid[uid][0])) for uid in sorted(by_uid)]
-    await rows.add(connection, [pod for pod in now if pod.uid not in known])
-    await rows.change(connection, [(known[pod.uid], pod) for pod in now if known.get(pod.uid, pod) != pod])
-    return now
+    return known, [reduce(merged, by_uid[uid], known.get(uid, by_uid[uid][0])) for uid in sorted(by_uid)]
+
+
+def _filled(known: Mapping[str, PodRecord], now: Sequence[PodRecord]) -> Filled:
+    changed = sum(known.get(pod.uid, pod) != pod for pod in now)
+    return Filled(len(now) - len(known), changed, len(known) - changed)

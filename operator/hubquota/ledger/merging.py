@@ -2,10 +2,15 @@
 
 Observations arrive late, twice, or again after a restart; so a pod's record is a join: its order, its grouping and its
 repetition change nothing. (Of allocations, one case is left out: an observation that comes late from between two others
-which agree with each other and not with it. A pod's observations come in order, so it does not arise.)
+which agree with each other and not with it. A pod's observations come in order, so it does not arise. Of estimated
+ends, one too: a pod seen to live after Prometheus had lost it, and missed by a listing after that, may be open for a
+while: until the next listing.)
+
+What Prometheus had fills in: it says when a pod ended whose end nobody saw; never whose it is, when it was placed or
+what it held, where that was seen directly.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,18 +27,28 @@ def merged(left: PodRecord, right: PodRecord) -> PodRecord:
     if left.uid != right.uid:
         raise ValueError(f"{left.uid} and {right.uid} are different pods")
     first, other = sorted((left, right), key=lambda r: (r.backfilled, r.first_seen))
+    telling = [r for r in (first, other) if r.backfilled == first.backfilled]
     together = replace(
         first,  # what the hub wrote at creation counts, so whatever was seen first
-        scheduled=min(first.scheduled, other.scheduled),
-        first_seen=min(first.first_seen, other.first_seen),
-        last_seen=max(first.last_seen, other.last_seen),
+        scheduled=min(r.scheduled for r in telling),
+        first_seen=min(r.first_seen for r in telling),
+        last_seen=_last_seen(first, other),
         node=first.node if first.node is not None else other.node,
         node_labels=first.node_labels if first.node_labels is not None else other.node_labels,
         deletion=_earlier(first.deletion, other.deletion),
         end=None,
     )
-    end = _end([e for e in (first.end, other.end) if e is not None], together.last_seen)
-    return replace(together, end=end, segments=_segments(left, right, together, end))
+    ends = [e for e in (first.end, other.end) if e is not None and e.at >= together.scheduled]
+    end = _end(ends, together.last_seen)
+    return replace(together, end=end, segments=_segments(telling, together, end))
+
+
+def _last_seen(first: PodRecord, other: PodRecord) -> int:
+    """The later of both; but what Prometheus still showed after the pod was known to be gone is a ghost."""
+    gone = first.end if other.backfilled and not first.backfilled else None
+    if gone is None or gone.how is HowEnded.BACKFILL:
+        return max(first.last_seen, other.last_seen)
+    return max(first.last_seen, min(other.last_seen, gone.at if gone.bound is None else gone.bound))
 
 
 def taken_for_gone(pod: PodRecord, gone_by: int) -> PodRecord:
@@ -62,11 +77,12 @@ def _end(ends: Iterable[PodEnd], last_seen: int) -> PodEnd | None:
     certain = [e for e in ends if e.bound is None]
     if certain:
         return min(certain, key=_certainty)
-    standing = [(e.bound, e.at, _ORDER[e.how], e) for e in ends if e.bound is not None and e.bound >= last_seen]
-    if not standing:
-        return None
-    latest = max(standing)[3]
-    return replace(latest, at=max(latest.at, last_seen))
+    standing = [e for e in ends if e.bound is not None and e.bound >= last_seen]
+    seen = [e for e in standing if e.how is not HowEnded.BACKFILL]
+    # Prometheus looked twice a minute or so; but not where it contradicts what was seen.
+    filled = [e for e in standing if e not in seen and all(s.bound is not None and e.at <= s.bound for s in seen)]
+    latest = max(filled or seen, key=lambda e: (e.bound, e.at, _ORDER[e.how]), default=None)
+    return None if latest is None else replace(latest, at=max(latest.at, last_seen))
 
 
 def _certainty(end: PodEnd) -> tuple[int, int]:
@@ -74,12 +90,12 @@ def _certainty(end: PodEnd) -> tuple[int, int]:
     return _ORDER[end.how], -end.at if end.how is HowEnded.CONTAINERS else end.at
 
 
-def _segments(left: PodRecord, right: PodRecord, both: PodRecord, end: PodEnd | None) -> tuple[SegmentRecord, ...]:
-    resources = sorted({s.resource for r in (left, right) for s in r.segments})
+def _segments(records: Sequence[PodRecord], both: PodRecord, end: PodEnd | None) -> tuple[SegmentRecord, ...]:
+    resources = sorted({s.resource for r in records for s in r.segments})
     return tuple(
         segment
         for resource in resources
-        for segment in _stretches(resource, [*_sights(left, resource), *_sights(right, resource)], both.scheduled, end)
+        for segment in _stretches(resource, [s for r in records for s in _sights(r, resource)], both.scheduled, end)
     )
 
 

@@ -118,6 +118,19 @@ hubs: Final = Table(
     _time("covered_since"),  # usage before it is unknown, never 0
 )
 
+#: Stretches that were read from Prometheus without a hole; they may overlap. Which pods they brought, the pods say.
+backfills: Final = Table(
+    "backfills",
+    metadata,
+    _word("cluster", primary_key=True),
+    _word("hub", primary_key=True),
+    _time("start", primary_key=True),
+    _time("end"),
+    _word("source"),
+    Column("interval", BigInteger, nullable=False),  # between two scrapes
+    _time("recorded"),
+)
+
 hub_users: Final = Table(
     "hub_users",
     metadata,
