@@ -25,7 +25,7 @@ class LocalControlPlane(ControlPlane):
         self.binaries = binaries
         self.empties_namespaces = "kube-controller-manager" in binaries
         self._token = secrets.token_hex(16)
-        self._port, self._etcd_port, self._peer_port = free_port(), free_port(), free_port()
+        self._port, self.etcd_port, self._peer_port = free_port(), free_port(), free_port()
         self._clients = Authority("testbed-clients")
         server = {"server": f"https://127.0.0.1:{self._port}", "certificate-authority": str(self.authority)}
         write_kubeconfig(self.kubeconfig, one_context("testbed", server, {"token": self._token}))
@@ -72,7 +72,7 @@ class LocalControlPlane(ControlPlane):
         return Program(name, command, self.folder / f"{name}.log")
 
     def _etcd_flags(self) -> dict[str, Any]:
-        client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
+        client, peer = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{self._peer_port}"
         return {
             "data-dir": self.folder / "etcd",
             "listen-client-urls": client,
@@ -89,7 +89,7 @@ class LocalControlPlane(ControlPlane):
         tokens.write_text(f'{self._token},admin,admin,"system:masters"\n')
         clients.write_bytes(self._clients.certificate)
         return {
-            "etcd-servers": f"http://127.0.0.1:{self._etcd_port}",
+            "etcd-servers": f"http://127.0.0.1:{self.etcd_port}",
             "secure-port": self._port,
             "bind-address": "127.0.0.1",
             "cert-dir": self.folder / "certs",

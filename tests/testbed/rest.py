@@ -59,6 +59,13 @@ class Rest:
                 raise
             return None
 
+    async def ready(self) -> bool:
+        """Whether the API server says that it is ready."""
+        try:
+            return (await self._http.get("/readyz", timeout=5)).is_success
+        except httpx.HTTPError:
+            return False
+
     async def status(self, path: str, status: Json, uid: str = "") -> Json:
         """Merge into an object's status, lists by their keys as the kubelet does.
 
