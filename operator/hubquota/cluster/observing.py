@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
-from hubquota.domain.pods import Pod, allocation, finished_at, has_finished, micros, scheduled_at
+from hubquota.domain.pods import Pod, allocation, finished_at, has_finished, micros, phase_told_at, scheduled_at
 
 USERNAME: Final = "hub.jupyter.org/username"
 SERVERNAME: Final = "hub.jupyter.org/servername"
@@ -111,14 +111,21 @@ def _segments(pod: Pod, start: int, end: PodEnd | None, *, is_server: bool) -> t
 
 def _end(sight: Sight, start: int) -> PodEnd | None:
     """When the pod ended (S27 to S29); None: it lives."""
+    if not has_finished(sight.pod):
+        return PodEnd(max(start, sight.at), HowEnded.DELETED) if sight.gone else None
+    receipt = _receipt(sight, start)
     finished = finished_at(sight.pod)
-    if finished is not None:
-        if start <= finished <= sight.at + _AHEAD:
-            return PodEnd(finished, HowEnded.CONTAINERS)
-        return PodEnd(max(start, sight.at), HowEnded.RECEIPT)
-    if sight.gone or has_finished(sight.pod):
-        return PodEnd(max(start, sight.at), HowEnded.DELETED)
-    return None
+    if finished is None:
+        return PodEnd(receipt, HowEnded.DELETED)
+    if start <= finished <= receipt + _AHEAD:
+        return PodEnd(finished, HowEnded.CONTAINERS)
+    return PodEnd(receipt, HowEnded.RECEIPT)
+
+
+def _receipt(sight: Sight, start: int) -> int:
+    """When it was heard that a pod is over: by the API server, which may have told us much later, or else by us."""
+    told = phase_told_at(sight.pod)
+    return told if told is not None and start <= told <= sight.at else max(start, sight.at)
 
 
 def _deletion(metadata: Mapping[str, Any]) -> int | None:
