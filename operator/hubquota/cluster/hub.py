@@ -55,6 +55,8 @@ class Hub:
         self._api, self._ledger, self._clock = api, ledger, clock
         self.namespace = namespace
         self.metrics = metrics
+        self.relisted = asyncio.Event()
+        """Set when a watch began anew: what was deleted since the last one is told by nobody."""
         self.room = Room(most, metrics)
         self._writer = Writer(api, namespace, metrics)
         self._pods = Pods(api, ledger, namespace, cluster, clock, metrics, self._counts_at_once)
