@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from hubquota.domain.history import HowEnded, PodEnd, PodRecord
+from hubquota.domain.history import HowEnded, PodEnd, PodRecord, PolicyRevision
 from hubquota.ledger import Ledger
 from tests.testbed.processes import Program
 
@@ -37,6 +37,14 @@ class Rows:
         assert found is not None
         return found
 
+    def revisions(self) -> list[PolicyRevision]:
+        """What the ledger has of the hub's policies."""
+        return asyncio.run(self._revisions())
+
+    def policies_held(self) -> set[str]:
+        """The names of the policies that hold, by the ledger."""
+        return {revision.name for revision in self.revisions() if revision.end is None}
+
     def when(self, check: Callable[[], bool], seconds: float = 30) -> None:
         """Wait until something holds, as long as the operator runs."""
         deadline = time.monotonic() + seconds
@@ -54,6 +62,10 @@ class Rows:
 
         self.when(there)
         return found[0]
+
+    async def _revisions(self) -> list[PolicyRevision]:
+        async with await Ledger.open(self._url) as ledger:
+            return await ledger.policy_revisions(self._hub)
 
     async def _all(self) -> list[PodRecord]:
         async with await Ledger.open(self._url) as ledger:

@@ -195,11 +195,14 @@ def test_a_user_that_the_api_server_forgets_and_knows_again(own_control_plane: L
         restarted(known)
 
 
+@pytest.mark.xfail(reason="all hubs are started one after the other, and none is served before", strict=True)
 @pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
 def test_a_hub_whose_namespace_is_gone_takes_no_other_with_it(hub: Hub, place: int) -> None:
     names = [hub.namespace]
     names.insert(place, f"{hub.namespace}-gone")
     hub.program.kill()
     hub.program.env = {**hub.program.env, "HUBQUOTA_HUB_NAMESPACES": json.dumps(names)}
+    end = ago(1)
+    hub.end("jupyter-bob", end)
     hub.program.start()
-    hub.goes_on()
+    eventually(lambda: hub.is_exact("bob", end), hub.program, 20)

@@ -13,7 +13,7 @@ import pytest
 from hubquota.domain.history import HowEnded
 from hubquota.domain.pods import micros
 from tests.cluster.test_ends import World, now
-from tests.cluster.test_operator import ago
+from tests.cluster.test_operator import POLICY, ago
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.line import Line
 from tests.testbed.local import LocalControlPlane
@@ -97,6 +97,43 @@ def test_also_where_no_pod_is_left(own_control_plane: LocalControlPlane, world: 
     world.gone("vanished")
     world.gap(own_control_plane)
     assert world.rows.end("vanished").how is HowEnded.LAST_SEEN
+
+
+def test_a_policy_that_was_deleted_in_a_gap_stops_nobody_any_more(
+    own_control_plane: LocalControlPlane, world: CutOff
+) -> None:
+    strict = POLICY["spec"] | {"limit": {"value": 0, "unit": "GiB-hours"}}
+    for name, spec in (("strict", strict), ("weekly", POLICY["spec"])):
+        world.do("create", "-f", "-", body=POLICY | {"metadata": {"name": name}, "spec": spec})
+    world.placed("alice")
+    world.rows.when(lambda: world.status("alice").get("decision") == "Denied")
+    world.line.cut()
+    world.do("delete", "qp", "strict")
+    world.gap(own_control_plane)
+    world.rows.when(lambda: world.status("alice").get("decision") == "Allowed")
+    assert world.rows.policies_held() == {"weekly"}
+
+
+def test_policies_that_were_deleted_while_the_operator_was_down_hold_no_more_in_the_history_either(
+    api: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    world = World(api, namespace, tmp_path)
+    for name in ("old", "weekly", "replaced"):
+        world.do("create", "-f", "-", body=POLICY | {"metadata": {"name": name}})
+    world.up()
+    try:
+        world.rows.when(lambda: world.rows.policies_held() == {"old", "weekly", "replaced"})
+        world.down()
+        world.do("delete", "qp", "old", "replaced")
+        world.do("create", "-f", "-", body=POLICY | {"metadata": {"name": "replaced"}})
+        before = now()
+        world.up()
+        world.rows.when(lambda: world.rows.policies_held() == {"weekly", "replaced"})
+        ends = [revision.end for revision in world.rows.revisions() if revision.end is not None]
+        assert len(ends) == 2
+        assert all(before < end < now() for end in ends)
+    finally:
+        world.down()
 
 
 class Elsewhere(World):
