@@ -32,20 +32,25 @@ class Size:
 
 @dataclass(frozen=True)
 class Judged:
-    """Ledger and statuses beside the truth. ``lost``: pods whose end the API server had acknowledged, and lost."""
+    """Ledger and statuses beside the truth. ``lost``: pods whose end the API server had acknowledged, and lost.
+
+    ``audit``: what ``hubquota ledger verify`` finds; None: it was not asked.
+    """
 
     truths: Sequence[Truth]
     records: Sequence[PodRecord]
     compared: Compared
     statuses: Sequence[str]
     lost: Sequence[str]
+    audit: Sequence[str] | None = None
 
     @property
     def faults(self) -> list[str]:
         """All that is wrong, in sentences."""
         names = {t.uid: t.plan.name for t in self.truths}
         pods = [f"{names.get(uid, uid)}: {'; '.join(told)}" for uid, told in self.compared.faults.items()]
-        return [*pods, *self.statuses, *(f"{name}: the API server lost its end" for name in self.lost)]
+        lost = [f"{name}: the API server lost its end" for name in self.lost]
+        return [*pods, *self.statuses, *lost, *(self.audit or ())]
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class Result:
         yield f"| ends in the ledger that are wrong, rows that are there twice or astray | {len(compared.faults)} |"
         yield f"| users told another number than the ledger's | {len(self.judged.statuses)} |"
         yield f"| ends that the API server acknowledged and lost | {len(self.judged.lost)} |"
+        audit = self.judged.audit
+        yield f"| differences that `hubquota ledger verify` finds | {'not asked' if audit is None else len(audit)} |"
         yield f"| the widest bound of an estimate | {compared.widest:.1f} s |"
         yield f"| the latest that a pod was heard to be gone | {compared.latest:.1f} s |"
         yield ""

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import httpx
 
 from hubquota.domain.history import PodRecord
 from hubquota.ledger import Ledger
-from tests.storm import kills, plans, statuses, truth
+from tests.storm import auditing, kills, plans, statuses, truth
 from tests.storm.comparing import compare
 from tests.storm.hub import HubOfPlans
 from tests.storm.plans import Plan, Way
@@ -50,6 +51,7 @@ async def run(size: Size, parts: Parts, report: Callable[[str], None]) -> Result
             await _settled(rest, [*made, *after], parts)
             report("all pods are where they should be")
             judged = await _judged(rest, [*made, *after], parts)
+            judged = replace(judged, audit=await asyncio.to_thread(auditing.differences, parts.operator.env))
         finally:
             looking.cancel()
             with suppress(asyncio.CancelledError):
