@@ -161,10 +161,10 @@ def _whole(record: PodRecord, stretches: Sequence[SegmentRecord]) -> Iterator[st
 def _resized(
     truth: Truth, stretches: Sequence[SegmentRecord], first: int, listings: Sequence[Listing]
 ) -> Iterator[str]:
-    """What it held follows what was asked for, in that order; nothing sooner than it was asked for."""
+    """It held what was asked for, and nothing sooner. What is larger comes back while the smaller is not in force."""
     held = [s.request for s in stretches]
     asked = {first: 0} | {resize.memory: resize.asked for resize in truth.resizes}
-    if not _follows(held, [first, *(resize.memory for resize in truth.resizes)]):
+    if not asked.keys() >= set(held):
         yield f"it held {held} bytes, and was resized {truth.resizes} from {first}"
         return
     for stretch in stretches[1:]:
@@ -173,12 +173,6 @@ def _resized(
     last = max((r for r in truth.resizes if r.taken is not None), key=lambda r: r.asked, default=None)
     if last is not None and _listed(last.taken, truth.ended, listings) and held[-1] < last.memory:
         yield f"it held {held} bytes, and was listed when {last} had been taken"
-
-
-def _follows(held: Sequence[int], asked: Sequence[int]) -> bool:
-    """Whether one is the other with some left out; what is larger goes on until the smaller is in force."""
-    left = iter(asked)
-    return all(any(amount == one for one in left) for amount in held)
 
 
 def _listed(told: int | None, until: int | None, listings: Iterable[Listing]) -> bool:

@@ -12,7 +12,7 @@ from tests.testbed.processes import NotReady, Program
 #: Seconds for a part to come back.
 _PATIENCE: Final = 120.0
 #: How often each part is killed, beside the others.
-_SHARES: Final = {"operator": 8, "kube-apiserver": 8, "etcd": 7, "database": 7, "fake-kubelet": 6}
+_SHARES: Final = {"operator": 8, "kube-apiserver": 8, "etcd": 7, "fake-kubelet": 6}
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def _segments(pod: Pod, start: int, end: PodEnd | None, *, is_server: bool) -> t
 def _end(sight: Sight, start: int) -> PodEnd | None:
     """When the pod ended (S27 to S29); None: it lives."""
     if not has_finished(sight.pod):
-        return PodEnd(max(start, sight.at), HowEnded.DELETED) if sight.gone else None
+        return _removal(sight, start) if sight.gone else None
     receipt = _receipt(sight, start)
     finished = finished_at(sight.pod)
     if finished is None:
@@ -120,6 +120,17 @@ def _end(sight: Sight, start: int) -> PodEnd | None:
     if start <= finished <= receipt + _AHEAD:
         return PodEnd(finished, HowEnded.CONTAINERS)
     return PodEnd(receipt, HowEnded.RECEIPT)
+
+
+def _removal(sight: Sight, start: int) -> PodEnd:
+    """The end of a pod that was taken away while it ran, by the API server's clock: we may hear of it late.
+
+    Without any grace left, the deletion timestamp is when it was taken away.
+    """
+    metadata = sight.pod["metadata"]
+    told = _deletion(metadata) if metadata.get("deletionGracePeriodSeconds") == 0 else None
+    at = told if told is not None and start <= told <= sight.at else max(start, sight.at)
+    return PodEnd(at, HowEnded.DELETED)
 
 
 def _receipt(sight: Sight, start: int) -> int:
