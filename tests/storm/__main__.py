@@ -27,9 +27,11 @@ def main() -> int:
     parser.add_argument("--storms", type=int, default=1)
     parser.add_argument("--kills", type=int, default=1000, help="in each storm")
     parser.add_argument("--pods", type=int, default=10_000, help="in each storm")
-    parser.add_argument("--keep", type=Path, help="a folder for all logs and the ledger")
+    parser.add_argument("--keep", type=Path, help="a new folder for all logs and the ledger")
     parser.add_argument("--docs", action="store_true", help=f"write the tables into {DOCS.name}")
     asked = parser.parse_args()
+    if asked.keep is not None and asked.keep.exists():
+        parser.error(f"{asked.keep} is there already: name a new folder")
     results = []
     for seed in range(asked.seed, asked.seed + asked.storms):
         results.append(_storm(Size(seed, asked.kills, asked.pods), asked.keep))
