@@ -28,10 +28,10 @@ class Kill:
 
 @dataclass
 class Victim:
-    """A part that is killed and started again. ``ready``: whether it does its work."""
+    """A part that is killed and started again. ``ready``: whether it has done its work since an instant."""
 
     program: Program
-    ready: Callable[[], Awaitable[bool]]
+    ready: Callable[[float], Awaitable[bool]]
     killed: list[float] = field(default_factory=list)
     """When, in seconds since 1970."""
 
@@ -72,10 +72,13 @@ async def _end_again_and_again(kills: Sequence[Kill], victim: Victim, begun: flo
         victim.program.start()
 
 
-async def until_ready(victim: Victim) -> None:
-    """Wait until a part does its work. Raises NotReady with its last words."""
+async def until_ready(victim: Victim, since: float = 0) -> None:
+    """Wait until a part has done its work since it was last killed, and since an instant (seconds since 1970).
+
+    Raises NotReady with its last words.
+    """
     deadline = time.monotonic() + _PATIENCE
-    while not await victim.ready():
+    while not await victim.ready(max([since, *victim.killed])):
         if time.monotonic() > deadline:
             raise NotReady(f"{victim.program.name} has not come back:\n{victim.program.last_words()}")
         await asyncio.sleep(0.1)

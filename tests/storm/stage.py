@@ -28,6 +28,10 @@ _POLICY: Final = policy(
 )
 
 
+#: Before a command: its first process has the id 1, as in a container.
+_OWN_PIDS: Final = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+
+
 @dataclass(frozen=True, slots=True)
 class Restart:
     """How an operator comes back. ``same``: in the same pod, as a kubelet restarts a container, so it is the same
@@ -38,12 +42,8 @@ class Restart:
     terms: tuple[float, float, float]
 
     def command(self, *program: str) -> list[str]:
-        """The command of a program that comes back so: the first process of its pod has the same id each time."""
-        return (
-            ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", *program]
-            if self.same
-            else [*program]
-        )
+        """The command of a program that comes back so: in the same pod it has the same process id each time."""
+        return [*(_OWN_PIDS if self.same else ()), *program]
 
 
 IN_PLACE: Final = Restart(same=True, terms=(10, 7, 1))
@@ -99,19 +99,17 @@ class Parts:
 
     def victims(self, rest: Rest) -> dict[str, Victim]:
         """What can be killed, by name."""
-        operator = Victim(self.operator, _never)
-        operator.ready = lambda: self._serves(operator)
         return {
-            "operator": operator,
-            "kube-apiserver": Victim(self.api.apiserver, rest.ready),
+            "operator": Victim(self.operator, self._serves),
+            "kube-apiserver": Victim(self.api.apiserver, lambda _: rest.ready()),
             "etcd": Victim(self.api.etcd, self._listens),
             "fake-kubelet": Victim(self.kubelet, _at_once),
         }
 
-    async def _serves(self, operator: Victim) -> bool:
-        return self.listings.since(max(operator.killed, default=0))
+    async def _serves(self, since: float) -> bool:
+        return self.listings.since(since)
 
-    async def _listens(self) -> bool:
+    async def _listens(self, _: float) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.api.etcd_port), 1).close()
         except OSError:
@@ -124,9 +122,5 @@ class Parts:
             raise RuntimeError(done.stderr)
 
 
-async def _at_once() -> bool:
+async def _at_once(_: float) -> bool:
     return True
-
-
-async def _never() -> bool:
-    return False

@@ -13,7 +13,7 @@ from hubquota.domain.history import PodRecord
 from hubquota.ledger import Ledger
 from tests.storm import auditing, kills, plans, statuses, truth
 from tests.storm.comparing import compare
-from tests.storm.hub import HubOfPlans
+from tests.storm.hub import PLAN, HubOfPlans
 from tests.storm.plans import Plan, Way
 from tests.storm.result import Judged, Result, Size
 from tests.storm.stage import NAMESPACE, Parts
@@ -74,12 +74,9 @@ def _progress(
 
 async def _all_ready(victims: Mapping[str, kills.Victim]) -> None:
     """Everything is up, and the operator has looked since."""
-    for name in ("etcd", "kube-apiserver", "operator"):
+    for name in ("etcd", "kube-apiserver"):
         await kills.until_ready(victims[name])
-    up = time.time()
-    victims["operator"].killed.append(up)
-    await kills.until_ready(victims["operator"])
-    victims["operator"].killed.remove(up)
+    await kills.until_ready(victims["operator"], time.time())
 
 
 async def _settled(rest: Rest, made: Sequence[Plan], parts: Parts) -> None:
@@ -89,12 +86,8 @@ async def _settled(rest: Rest, made: Sequence[Plan], parts: Parts) -> None:
     deadline = time.monotonic() + _PATIENCE
     while (found := await _phases(rest)) != expected:
         if time.monotonic() > deadline:
-            differ = {
-                k: (found.get(k), expected.get(k))
-                for k in found.keys() | expected.keys()
-                if found.get(k) != expected.get(k)
-            }
-            raise TimeoutError(f"pods are not as planned: {differ}; {parts.kubelet.last_words()}")
+            differ = found.items() ^ expected.items()
+            raise TimeoutError(f"not all pods are as planned: {differ}; {parts.kubelet.last_words()}")
         await asyncio.sleep(0.3)
 
 
@@ -102,7 +95,7 @@ async def _phases(rest: Rest) -> dict[tuple[int, str], str]:
     found = {}
     for pod in await _pods(rest):
         meta = pod["metadata"]
-        found[int(meta["annotations"]["testbed.hubquota.dev/plan"]), meta["name"]] = pod["status"]["phase"]
+        found[int(meta["annotations"][PLAN]), meta["name"]] = pod["status"]["phase"]
     return found
 
 
