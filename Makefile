@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke pictures image image-check test bench scenarios lint
+.PHONY: help setup demo smoke pictures image image-check test bench storm scenarios lint
 
 # uv is the one tool that has to be there; pip brings it where it is missing.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
@@ -45,3 +45,6 @@ test: setup ## Run all tests
 
 bench: setup ## Measure, and prove against generated truth (BENCH names some of: accuracy retries scale starting operating backfill)
 	$(UV) run python -m tests.bench $(BENCH)
+
+storm: setup ## Kill every part with -9 a thousand times under 10,000 pods, and compare (STORM: --kills, --pods, --seed, ...)
+	$(UV) run python -m tests.storm $(STORM)

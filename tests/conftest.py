@@ -17,7 +17,7 @@ from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT, HubRunner
 from tests.testbed.local import LocalControlPlane
 from tests.testbed.processes import Program
-from tests.testbed.providers import chosen, control_plane
+from tests.testbed.providers import chosen, control_plane, programs
 
 CRDS = ROOT / "crds"
 
@@ -26,7 +26,8 @@ def lacking() -> dict[str, str]:
     """Fixtures that the chosen provider cannot give, and why."""
     provider, found = chosen(), {}
     if not provider.has_parts:
-        found["own_control_plane"] = f"etcd and kube-apiserver of {provider.name} are not ours to kill"
+        why = f"etcd and kube-apiserver of {provider.name} are not ours to kill"
+        found["own_control_plane"] = found["killable_programs"] = why
     if not provider.builds:
         found["built_programs"] = f"{provider.name} is used instead"
     if not provider.empties_namespaces:
@@ -63,6 +64,12 @@ def own_control_plane(api: ControlPlane) -> LocalControlPlane:
     """The same, where its parts are ours to kill and start again."""
     assert isinstance(api, LocalControlPlane), lacking()
     return api
+
+
+@pytest.fixture
+def killable_programs(tmp_path: Path) -> Binaries:
+    """What a control plane of a test's own is made of, for those that leave nothing of it as it was."""
+    return programs(tmp_path / "never-started")
 
 
 @pytest.fixture

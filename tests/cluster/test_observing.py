@@ -81,6 +81,61 @@ def test_a_pod_that_never_ran_ends_at_its_deletion() -> None:
     assert (end.at, end.how) == (NOON, HowEnded.DELETED)
 
 
+def told(at: str) -> list[dict[str, Any]]:
+    return [{"manager": "kubelet", "time": at, "subresource": "status", "fieldsV1": {"f:status": {"f:phase": {}}}}]
+
+
+def test_a_pod_that_was_over_long_before_we_looked_ended_when_the_api_server_heard_of_it() -> None:
+    rejected = pod(phase="Failed", containerStatuses=[])
+    rejected["metadata"]["managedFields"] = told(TEN)
+    end = kept(rejected).end
+    assert end is not None
+    assert (end.at, end.how, end.bound) == (micros(TEN), HowEnded.DELETED, None)
+    assert kept(rejected, NOON + 3_600_000_000).end == end
+
+
+@pytest.mark.parametrize("at", ["2026-03-01T08:59:59Z", "2026-03-01T12:00:01Z"], ids=["before", "in the future"])
+def test_a_word_of_the_api_server_that_cannot_be_is_passed_over(at: str) -> None:
+    rejected = pod(phase="Failed", containerStatuses=[])
+    rejected["metadata"]["managedFields"] = told(at)
+    end = kept(rejected).end
+    assert end is not None
+    assert end.at == NOON
+
+
+def test_an_end_in_the_future_is_none_when_it_is_looked_at_later_either() -> None:
+    ahead = pod(ended="2026-03-01T11:00:00Z")
+    ahead["metadata"]["managedFields"] = told(TEN)
+    end = kept(ahead).end
+    assert end is not None
+    assert (end.at, end.how) == (micros(TEN), HowEnded.RECEIPT)
+
+
+def going(told: str, grace: int) -> dict[str, Any]:
+    """A running pod that was told to go: it should be gone by an instant, with some seconds of grace from when on."""
+    made = pod()
+    made["metadata"] |= {"deletionTimestamp": told, "deletionGracePeriodSeconds": grace}
+    return made
+
+
+def test_a_pod_that_is_told_to_go_lives_until_it_is_gone() -> None:
+    assert kept(going(TEN, 0)).end is None
+    assert kept(going(TEN, 30)).end is None
+
+
+@pytest.mark.parametrize(
+    ("told", "grace", "at"),
+    [(TEN, 0, micros(TEN)), (TEN, 30, NOON), ("2026-03-01T12:00:01Z", 0, NOON), ("2026-03-01T08:00:00Z", 0, NOON)],
+    ids=["by the API server", "it only should have been", "in the future", "before the placement"],
+)
+def test_a_running_pod_that_is_gone_ended_when_it_was_taken_away_however_late_we_hear(
+    told: str, grace: int, at: int
+) -> None:
+    end = kept(going(told, grace), gone=True).end
+    assert end is not None
+    assert (end.at, end.how, end.bound) == (at, HowEnded.DELETED, None)
+
+
 async def test_an_in_place_resize_starts_a_new_allocation_when_it_is_seen(tmp_path: Path) -> None:
     small, large = pod(), pod(containerStatuses=[{"name": "n", "resources": {"requests": {"cpu": "3"}}}])
     small["spec"]["containers"][0]["name"] = large["spec"]["containers"][0]["name"] = "n"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hubquota.domain.pods import allocation, finished_at, micros, rfc3339, scheduled_at
+from hubquota.domain.pods import allocation, finished_at, micros, phase_told_at, rfc3339, scheduled_at
 
 NINE = "2026-03-01T09:00:00Z"
 TEN = "2026-03-01T10:00:00Z"
@@ -142,6 +142,45 @@ def test_a_finished_pod_ends_with_its_last_container() -> None:
 
 def test_a_container_between_restarts_has_not_ended() -> None:
     assert finished_at(with_status(phase="Running", containerStatuses=[ended(NINE)])) is None
+
+
+RUNNING: dict[str, Any] = {"state": {"running": {"startedAt": NINE}}}
+UNKNOWN: dict[str, Any] = {"state": {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}}
+CRASHED: dict[str, Any] = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended(NINE)["state"]}
+NEVER_RAN: dict[str, Any] = {"state": {"waiting": {"reason": "PodInitializing"}}, "lastState": {}}
+
+
+@pytest.mark.parametrize("left", [RUNNING, UNKNOWN, CRASHED], ids=["runs still", "is unknown", "was to be restarted"])
+def test_the_end_of_a_first_step_is_not_the_pod_s_where_what_became_of_its_containers_is_not_told(
+    left: dict[str, Any],
+) -> None:
+    # As of a pod whose node was lost: whoever lets it fail leaves the statuses as they were last told.
+    assert (
+        finished_at(with_status(phase="Failed", containerStatuses=[left], initContainerStatuses=[ended(NINE)])) is None
+    )
+    assert finished_at(with_status(phase="Failed", containerStatuses=[ended(TEN), left])) is None
+
+
+def test_a_pod_whose_first_step_failed_ended_with_it() -> None:
+    pod = with_status(phase="Failed", containerStatuses=[NEVER_RAN], initContainerStatuses=[ended(NINE)])
+    assert finished_at(pod) == micros(NINE)
+
+
+def test_where_no_container_is_told_of_at_all_no_end_is() -> None:
+    assert finished_at(with_status(phase="Failed", initContainerStatuses=[ended(NINE)])) is None
+
+
+def test_that_a_pod_is_over_was_told_when_its_phase_was_last_written() -> None:
+    def wrote(manager: str, at: str, subresource: str, **fields: object) -> dict[str, Any]:
+        return {"manager": manager, "time": at, "subresource": subresource, "fieldsV1": fields}
+
+    over: dict[str, object] = {"f:status": {"f:phase": {}}}
+    entries = [
+        wrote("kubelet", NINE, "status", **over),
+        wrote("other", TEN, "status", **{"f:status": {"f:qosClass": {}}}),
+    ]
+    assert phase_told_at({"metadata": {"managedFields": entries}}) == micros(NINE)
+    assert phase_told_at({"metadata": {}}) is None
 
 
 @pytest.mark.parametrize("text", ["1970-01-01T00:00:00Z", "2026-03-01T09:00:00.000001Z", "1969-12-31T23:59:59.500000Z"])

@@ -1,42 +1,42 @@
 """A scheduler and kubelet for pods that need not run anything: they are placed, answer HTTP, restart, finish and go.
 
-Its log is the truth that tests compare with: each line is written before the API server is told. Pods are told what to
-do by the annotation ``testbed.hubquota.dev/do``: ``restart`` or ``finish``. Run it as
+Its log is the truth that tests compare with: each line is written before the API server is told. What it has told is
+read from the objects, what has happened from the log, so it can be killed at any time and goes on where it was. Pods
+are told what to do by the annotation ``testbed.hubquota.dev/do``: ``restart`` or ``finish``, or for all their life by
+``testbed.hubquota.dev/life`` (lives.py). Run it as
 ``python -m tests.testbed.fake_kubelet KUBECONFIG NAMESPACE LOG [SECONDS]``, the seconds that it takes to pull an image.
 """
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import sys
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
+from tests.testbed import telling
+from tests.testbed.answering import Answers
 from tests.testbed.control_plane import NODE
+from tests.testbed.edges import EdgeLog, now, since, truth
+from tests.testbed.lives import Life, Step
 from tests.testbed.rest import Json, Rest
 
+__all__ = ["DO", "FakeKubelet", "truth"]
 DO: Final = "testbed.hubquota.dev/do"
-_ANSWER: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nX-JupyterHub-Version: 6.1.1\r\nConnection: close\r\n"
-    b"Content-Length: 28\r\n\r\n<h1>Your server is here</h1>"
-)
-_PORT: Final = 8888
+#: Seconds until what the API server did not take is told again.
+_AGAIN: Final = 0.2
 
 
 class FakeKubelet:
     """All pods of one namespace, on one node; a real cluster's controllers want it to be there (fake_node.py)."""
 
     def __init__(self, rest: Rest, namespace: str, log: Path, pull: float = 0) -> None:
-        self._rest, self._path, self._log = rest, f"/api/v1/namespaces/{namespace}/pods", log
-        self._pull = pull
-        self._servers: dict[str, asyncio.Server] = {}
-        self._done: dict[str, set[str]] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._rest, self._path = rest, f"/api/v1/namespaces/{namespace}/pods"
+        self._log, self._pull = EdgeLog(log), pull
+        self._answers = Answers()
+        self._pods: dict[str, PodWorker] = {}
 
     async def run(self) -> None:
         """Watch, and watch again when the API server comes back."""
@@ -44,143 +44,176 @@ class FakeKubelet:
             with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
                 async for change in self._rest.watch(self._path):
                     self._see(change["type"], change["object"])
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(_AGAIN)
 
     def _see(self, kind: str, pod: Json) -> None:
-        """One thing at a time for each pod, in order; the API server may be away meanwhile."""
+        if kind == "ERROR":
+            return
         uid = pod["metadata"]["uid"]
-        before = self._tasks.get(uid)
+        worker = self._pods.get(uid)
+        if worker is None:
+            worker = self._pods[uid] = PodWorker(self._rest, self._path, pod, self._log, self._answers, self._pull)
+            worker.task = asyncio.create_task(worker.run())
+            worker.task.add_done_callback(lambda _: self._pods.pop(uid, None))
+        worker.see(pod, gone=kind == "DELETED")
 
-        async def next_step() -> None:
-            if before is not None:
-                await before
-            await _until_told(lambda: self._handle(kind, pod))
 
-        self._tasks[uid] = asyncio.create_task(next_step())
+class PodWorker:
+    """One pod: what is due is noted, then told, one thing after the other."""
 
-    async def _handle(self, kind: str, pod: Json) -> None:
-        meta = pod["metadata"]
-        done = self._done.setdefault(meta["uid"], set())
-        asked = (meta.get("annotations") or {}).get(DO, "")
-        if kind == "DELETED":
-            await self._close(meta["uid"])
-            await self._once(done, "gone", lambda: self._gone(pod))
-        elif "deletionTimestamp" in meta:
-            await self._once(done, "delete", lambda: self._delete(pod))
-        elif not pod["spec"].get("nodeName"):
-            await self._once(done, "place", lambda: self._place(pod))
-        elif asked:
-            await self._once(done, asked, lambda: self._restart(pod) if asked == "restart" else self._finish(pod))
+    def __init__(self, rest: Rest, path: str, pod: Json, log: EdgeLog, answers: Answers, pull: float) -> None:
+        self._rest, self._path = rest, f"{path}/{pod['metadata']['name']}"
+        self._pod, self._log, self._answers, self._pull = pod, log, answers, pull
+        self._uid: str = pod["metadata"]["uid"]
+        self._life = Life.of(pod)
+        self._gone = False
+        self._woken = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
 
-    async def _once(self, done: set[str], what: str, do: Callable[[], Awaitable[None]]) -> None:
-        if what not in done:
-            await do()
-            done.add(what)
+    def see(self, pod: Json, *, gone: bool) -> None:
+        """The API server tells how the pod is; it may be older than what it answered us."""
+        if telling.version(pod) >= telling.version(self._pod):
+            self._pod = pod
+        self._gone = self._gone or gone
+        self._woken.set()
 
-    async def _place(self, pod: Json) -> None:
-        name = pod["metadata"]["name"]
-        at = self._note(pod, "scheduled")
+    async def run(self) -> None:
+        """Until the pod is gone."""
+        while not self._gone:
+            self._woken.clear()
+            try:
+                wait = await self._step()
+            except httpx.HTTPError as fault:
+                refused = isinstance(fault, httpx.HTTPStatusError)
+                wait = await self._looked_again() if refused else _AGAIN
+            if not self._gone:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._woken.wait()
+        await self._answers.close(self._uid)
+        self._log.note(self._pod, "deleted")
+
+    async def _looked_again(self) -> float:
+        """The API server refused: the pod may be gone, or another have its name."""
+        with contextlib.suppress(httpx.HTTPError):
+            there = await self._rest.find(self._path)
+            if there is None or there["metadata"]["uid"] != self._uid:
+                self._gone = True
+            else:
+                self._pod = there
+        return _AGAIN
+
+    async def _step(self) -> float | None:
+        """Do what is due first. Returns seconds until more is; None: nothing is unless the pod changes."""
+        pod, life = self._pod, self._life
+        if self._log.noted(self._uid, "lost"):
+            return None
+        if not pod["spec"].get("nodeName"):
+            return await self._place() if life.placed and not telling.deleted(pod) else None
+        if telling.deleted(pod):
+            return await self._end()
+        if telling.over(pod):
+            self._confirm()
+            return None
+        if not life.started:
+            return None
+        if not telling.running(pod):
+            return await self._start()
+        return await self._live()
+
+    async def _place(self) -> float:
+        at = self._log.note(self._pod, "scheduled")
         # Before the binding: the API server then keeps the instant that is in our log.
-        placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": at}
-        await self._rest.status(f"{self._path}/{name}", {"conditions": [placed]})
-        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}}
-        binding |= {"target": {"apiVersion": "v1", "kind": "Node", "name": NODE}}
-        with contextlib.suppress(httpx.HTTPStatusError):  # bound already, before a restart of this program
-            await self._rest.call("POST", f"{self._path}/{name}/binding", binding)
-        await asyncio.sleep(self._pull)
-        address = await self._serve(pod["metadata"]["uid"])
-        started = _now()
-        state = {"running": {"startedAt": started}}
-        ready = {"type": "Ready", "status": "True", "lastTransitionTime": started}
-        told = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "startTime": at}
-        await self._tell(pod, told | {"conditions": [ready]}, state, ready=True)
+        await self._tell(telling.placed(at))
+        await self._rest.call("POST", f"{self._path}/binding", telling.binding(self._pod, NODE))
+        self._log.told(self._pod, "scheduled")
+        self._pod = await self._rest.call("GET", self._path)
+        return 0
 
-    async def _restart(self, pod: Json) -> None:
+    async def _start(self) -> float:
+        at = self._log.note(self._pod, "scheduled")
+        self._log.told(self._pod, "scheduled")
+        if (wait := self._pull - since(at)) > 0:
+            return wait
+        address = await self._answers.open(self._pod)
+        await self._tell(telling.started(self._pod, at, now(), address))
+        return 0
+
+    async def _live(self) -> float | None:
+        await self._answers.open(self._pod)
+        if telling.resized(self._pod):
+            return await self._resize()
+        due = self._due()
+        if due is None or due[0] > 0:
+            return None if due is None else due[0]
+        _, step = due
+        if step is Step.LOSE:
+            self._log.note(self._pod, "lost")
+        elif step is Step.RESTART:
+            await self._restart()
+        else:
+            await self._over(step)
+        return 0
+
+    def _due(self) -> tuple[float, Step] | None:
+        """The next step, and the seconds until then; None: there is none."""
+        asked = (self._pod["metadata"].get("annotations") or {}).get(DO)
+        restarts = telling.restarts(self._pod)
+        if asked and not (asked == Step.RESTART and restarts):
+            return 0, Step(asked)
+        placed = since(self._log.note(self._pod, "scheduled"))
+        done = 0
+        for after, step in self._life.steps:
+            done += step is Step.RESTART
+            if step is not Step.RESTART or done > restarts:
+                return after - placed, step
+        return None
+
+    async def _restart(self) -> None:
         """The container ends and starts again: the pod holds what it held all the while."""
-        at = self._note(pod, "restarted")
-        ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "startedAt": at, "finishedAt": at}}
-        await self._tell(pod, {}, ended, ready=False)
-        await self._tell(pod, {}, {"terminated": None, "running": {"startedAt": _now()}}, ready=True, restarts=1)
+        number = telling.restarts(self._pod) + 1
+        at = self._log.note(self._pod, "restarted", number)
+        await self._tell(telling.crashed(self._pod, at))
+        await self._tell(telling.restarted(self._pod, now(), number))
+        self._log.told(self._pod, "restarted", number)
 
-    async def _finish(self, pod: Json) -> None:
-        await self._close(pod["metadata"]["uid"])
-        at = self._note(pod, "finished")
-        ended = {"running": None, "terminated": {"exitCode": 0, "startedAt": at, "finishedAt": at}}
-        await self._tell(pod, {"phase": "Succeeded"}, ended, ready=False)
+    async def _resize(self) -> float:
+        """What is in force follows what is wanted."""
+        generation, wanted = telling.generation(self._pod), telling.wanted(self._pod)
+        self._log.note(self._pod, "resized", generation, requests=wanted)
+        await self._tell(telling.in_force(self._pod))
+        self._log.told(self._pod, "resized", generation)
+        return 0
 
-    async def _delete(self, pod: Json) -> None:
+    async def _over(self, step: Step) -> None:
+        """The containers end for good."""
+        event = "stopped" if step is Step.REJECT else "finished"
+        at = self._log.note(self._pod, event)
+        await self._answers.close(self._uid)
+        started = telling.running(self._pod)
+        await self._tell(telling.ended(self._pod, step, at) if started else telling.never_ran(self._pod))
+        self._confirm()
+
+    def _confirm(self) -> None:
+        """The API server has the end."""
+        for event in ("finished", "stopped"):
+            self._log.told(self._pod, event)
+
+    async def _end(self) -> float | None:
         """As a kubelet does it: the containers end, this is told, then the object goes."""
-        if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
-            await self._finish(pod)
-        name = pod["metadata"]["name"]
-        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
-        with contextlib.suppress(httpx.HTTPStatusError):
-            await self._rest.call("DELETE", f"{self._path}/{name}", options)
+        if not telling.over(self._pod):
+            if (wait := self._life.takes - since(telling.asked_to_go(self._pod))) > 0:
+                return wait
+            await self._over(Step.FINISH if telling.running(self._pod) else Step.REJECT)
+        self._confirm()
+        self._log.note(self._pod, "removing")
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self._uid}}
+        left = await self._rest.call("DELETE", self._path, options)
+        self._gone = not left.get("metadata", {}).get("finalizers")  # who has one lets it go later
+        return None
 
-    async def _gone(self, pod: Json) -> None:
-        self._note(pod, "deleted")
-
-    async def _tell(self, pod: Json, status: Json, state: Json, *, ready: bool, restarts: int = 0) -> None:
-        names = [c["name"] for c in pod["spec"]["containers"]]
-        common = {"image": "fake", "imageID": "fake", "ready": ready, "restartCount": restarts, "state": state}
-        containers = [{"name": name} | common for name in names]
-        await self._rest.status(f"{self._path}/{pod['metadata']['name']}", status | {"containerStatuses": containers})
-
-    async def _serve(self, uid: str) -> str:
-        """Answer on an address of this pod's own; Linux has all of 127.0.0.0/8."""
-        one, two, three = hashlib.sha256(uid.encode()).digest()[:3]
-        address = f"127.{one % 250 + 2}.{two}.{three % 250 + 2}"
-        if uid not in self._servers:
-            self._servers[uid] = await asyncio.start_server(_answer, address, _PORT)
-        return address
-
-    async def _close(self, uid: str) -> None:
-        server = self._servers.pop(uid, None)
-        if server is not None:
-            server.close()
-            await server.wait_closed()
-
-    def _note(self, pod: Json, event: str) -> str:
-        """Write to the log, and only then return the instant that may be told."""
-        at = _now()
-        meta = pod["metadata"]
-        line = {"at": at, "event": event, "uid": meta["uid"], "pod": meta["name"]}
-        with self._log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-        return at
-
-
-def truth(log: Path) -> list[dict[str, Any]]:
-    """The lines of a log."""
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-
-async def _until_told(step: Callable[[], Awaitable[None]]) -> None:
-    """Try until the API server has taken it, or says that the pod is gone."""
-    told = False
-    while not told:
-        try:
-            await step()
-            told = True
-        except httpx.HTTPStatusError as refused:
-            told = refused.response.status_code in (404, 409)
-        except httpx.HTTPError:
-            pass
-        if not told:
-            await asyncio.sleep(0.2)
-
-
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(_ANSWER)
-        await writer.drain()
-    writer.close()
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    async def _tell(self, status: Json) -> None:
+        self._pod = await self._rest.status(self._path, status, self._uid)
 
 
 async def _main(kubeconfig: str, namespace: str, log: str, pull: str = "0") -> None:

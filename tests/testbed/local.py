@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -25,7 +26,7 @@ class LocalControlPlane(ControlPlane):
         self.binaries = binaries
         self.empties_namespaces = "kube-controller-manager" in binaries
         self._token = secrets.token_hex(16)
-        self._port, self._etcd_port, self._peer_port = free_port(), free_port(), free_port()
+        self._port, self.etcd_port, self._peer_port = free_port(), free_port(), free_port()
         self._clients = Authority("testbed-clients")
         server = {"server": f"https://127.0.0.1:{self._port}", "certificate-authority": str(self.authority)}
         write_kubeconfig(self.kubeconfig, one_context("testbed", server, {"token": self._token}))
@@ -58,6 +59,17 @@ class LocalControlPlane(ControlPlane):
             if part is not None:
                 part.stop(5)
 
+    def forget_history(self) -> None:
+        """Have etcd keep nothing but what is now, and the API server begin anew: older watches cannot be taken up."""
+        url = f"http://127.0.0.1:{self.etcd_port}/v3/kv"
+        now = (
+            httpx.post(f"{url}/range", json={"key": "AA=="}, timeout=10).raise_for_status().json()["header"]["revision"]
+        )
+        httpx.post(f"{url}/compaction", json={"revision": now, "physical": True}, timeout=30).raise_for_status()
+        self.apiserver.kill()
+        self.apiserver.start()
+        self.wait()
+
     def certificate_kubeconfig(self) -> Path:
         """An administrator's kubeconfig as clusters' installers write it: a client certificate, and files beside it."""
         certificate, key = self._clients.client("admin", "system:masters")
@@ -72,7 +84,7 @@ class LocalControlPlane(ControlPlane):
         return Program(name, command, self.folder / f"{name}.log")
 
     def _etcd_flags(self) -> dict[str, Any]:
-        client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
+        client, peer = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{self._peer_port}"
         return {
             "data-dir": self.folder / "etcd",
             "listen-client-urls": client,
@@ -89,7 +101,7 @@ class LocalControlPlane(ControlPlane):
         tokens.write_text(f'{self._token},admin,admin,"system:masters"\n')
         clients.write_bytes(self._clients.certificate)
         return {
-            "etcd-servers": f"http://127.0.0.1:{self._etcd_port}",
+            "etcd-servers": f"http://127.0.0.1:{self.etcd_port}",
             "secure-port": self._port,
             "bind-address": "127.0.0.1",
             "cert-dir": self.folder / "certs",

@@ -15,6 +15,14 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 #: Before a command: it then dies with whoever started it, also where that is killed and is no program of ours.
 TIED: Final = ("setpriv", "--pdeathsig", "KILL")
+#: A shell that starts a program again whenever it ends, as a kubelet does with a container.
+_SUPERVISOR: Final = """
+trap 'exit 0' TERM
+while :; do
+    setpriv --pdeathsig KILL "$@"
+    echo "$0 ended with $?, started again"
+    sleep 0.5
+done"""
 
 
 class NotReady(Exception):
@@ -23,18 +31,22 @@ class NotReady(Exception):
 
 @dataclass
 class Program:
-    """One program: started, ended and started again with the same arguments. Output goes to ``log``."""
+    """One program: started, ended and started again with the same arguments. Output goes to ``log``.
+
+    ``supervised``: it is also started again when it ends by itself, until it is ended from here.
+    """
 
     name: str
     command: Sequence[str]
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    supervised: bool = False
     _process: subprocess.Popen[bytes] | None = None
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it was started and has not ended; of one that is supervised, whether it is to run."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -48,7 +60,7 @@ class Program:
         """Start it; it is killed by the kernel should this process die."""
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                list(self.command),
+                ["sh", "-c", _SUPERVISOR, self.name, *self.command] if self.supervised else list(self.command),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -87,7 +99,10 @@ class Program:
         if self._process is None or not self.running:
             return
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(how)
+            if self.supervised:
+                os.killpg(self._process.pid, how)  # both at once; start_new_session made them a group
+            else:
+                self._process.send_signal(how)
         self._process.wait(patience)
 
 

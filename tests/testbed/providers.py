@@ -52,6 +52,14 @@ def chosen() -> Provider:
     return Provider("Go toolchain", _built, has_parts=True, empties_namespaces=True, builds=True)
 
 
+def programs(folder: Path, report: TextIO = sys.stderr) -> Binaries:
+    """The programs of a control plane whose parts are ours to kill. Raises LookupError where the provider has none."""
+    made = control_plane(folder, report)
+    if isinstance(made, LocalControlPlane):
+        return made.binaries
+    raise LookupError(f"etcd and kube-apiserver of {chosen().name} are not ours to kill: unset it to have some built")
+
+
 def control_plane(folder: Path, report: TextIO = sys.stderr) -> ControlPlane:
     """The control plane of this environment, not started yet."""
     return chosen().make(folder, report)

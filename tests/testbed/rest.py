@@ -50,10 +50,30 @@ class Rest:
         told: Json = answer.json()
         return told
 
-    async def status(self, path: str, status: Json) -> Json:
-        """Merge into an object's status, lists by their keys as the kubelet does."""
+    async def find(self, path: str) -> Json | None:
+        """An object; None: it is not there. Raises httpx.HTTPStatusError with the server's words."""
+        try:
+            return await self.call("GET", path)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.NOT_FOUND:
+                raise
+            return None
+
+    async def ready(self) -> bool:
+        """Whether the API server says that it is ready."""
+        try:
+            return (await self._http.get("/readyz", timeout=5)).is_success
+        except httpx.HTTPError:
+            return False
+
+    async def status(self, path: str, status: Json, uid: str = "") -> Json:
+        """Merge into an object's status, lists by their keys as the kubelet does.
+
+        ``uid``: refused with 409 where another object has the name; empty: whichever has it.
+        """
         kind = "application/strategic-merge-patch+json"
-        return await self.call("PATCH", f"{path}/status", {"status": status}, kind)
+        whose = {"metadata": {"uid": uid}} if uid else {}
+        return await self.call("PATCH", f"{path}/status", whose | {"status": status}, kind)
 
     async def watch(self, path: str, version: str = "") -> AsyncIterator[Json]:
         """All objects as ADDED, then every change; or the changes since a ``version``.

@@ -28,6 +28,8 @@ def registry(hubs: Mapping[str, Hub]) -> kopf.OperatorRegistry:
     @kopf.on.event("v1", "pods", registry=made)
     async def pod_seen(event: kopf.RawEvent, namespace: str | None, **_: object) -> None:
         hub = hubs[namespace or ""]
+        if event["type"] is None:
+            hub.relisted.set()
         await hub.see([Sight(event["object"], hub.now(), event["type"] == "DELETED")])
 
     @kopf.on.event(_GROUP, _VERSION, "quotapolicies", registry=made)

@@ -55,6 +55,8 @@ class Hub:
         self._api, self._ledger, self._clock = api, ledger, clock
         self.namespace = namespace
         self.metrics = metrics
+        self.relisted = asyncio.Event()
+        """Set when a watch began anew: what was deleted since the last one is told by nobody."""
         self.room = Room(most, metrics)
         self._writer = Writer(api, namespace, metrics)
         self._pods = Pods(api, ledger, namespace, cluster, clock, metrics, self._counts_at_once)
@@ -88,12 +90,15 @@ class Hub:
         """
         async for policy in self._api.listing(self._writer.path("quotapolicies")):
             await self._note_policy("ADDED", policies.read(policy))
+        await self._end_old_revisions()
         self._apply()
         await self._pods.start(self._window)
         self._tell_policies()
 
     async def resync(self) -> None:
-        """List all pods and compare them with the ledger. Raises ApiError or SQLAlchemyError."""
+        """List all pods and compare them with the ledger, and all policies. Raises ApiError or SQLAlchemyError."""
+        for gone in await self._policies_gone():
+            await self._take_policy("DELETED", gone)
         self._concern(await self._pods.resync())
 
     async def see(self, sights: Sequence[Sight]) -> None:
@@ -102,7 +107,9 @@ class Hub:
 
     async def see_policy(self, kind: str | None, body: Mapping[str, Any]) -> None:
         """A QuotaPolicy is there, changed or gone; all statuses that it may touch follow."""
-        stored = policies.read(body)
+        await self._take_policy(kind, policies.read(body))
+
+    async def _take_policy(self, kind: str | None, stored: Stored) -> None:
         if not await self._note_policy(kind, stored):
             return
         said = "deleted" if kind == "DELETED" else stored.reason
@@ -166,13 +173,17 @@ class Hub:
         """Keep a policy as it is now; returns whether it is another than before."""
         before = self._stored.get(stored.name)
         if kind == "DELETED":
-            self._stored.pop(stored.name, None)
+            await self._ledger.end_policy(stored.uid, self._clock())
+            if before is None or before.uid != stored.uid:
+                return False  # another of its name is there already
+            del self._stored[stored.name]
             self._told.pop(stored.name, None)
             self._tally.forget(stored.name)
             self._looks.forget(stored.name)
             self.scheduler.forget(("policy", stored.name))
-            await self._ledger.end_policy(stored.uid, self._clock())
             return True
+        if before is not None and before.uid != stored.uid:
+            await self._ledger.end_policy(before.uid, self._clock())
         self._stored[stored.name] = stored
         if before and (before.uid, before.generation) == (stored.uid, stored.generation):
             return False  # our own status, written
@@ -181,6 +192,19 @@ class Hub:
         )
         await self._ledger.record_policy_revision(revision)
         return True
+
+    async def _policies_gone(self) -> list[Stored]:
+        """The policies that were deleted unseen: kopf tells of no deletion that it missed. Raises ApiError."""
+        before = list(self._stored.values())
+        there = {body["metadata"]["uid"] async for body in self._api.listing(self._writer.path("quotapolicies"))}
+        return [stored for stored in before if stored.uid not in there]
+
+    async def _end_old_revisions(self) -> None:
+        """The policies that were deleted while nobody looked hold no more. Raises SQLAlchemyError."""
+        there = {stored.uid for stored in self._stored.values()}
+        for revision in await self._ledger.policy_revisions(self.namespace):
+            if revision.end is None and revision.uid not in there:
+                await self._ledger.end_policy(revision.uid, self._clock())
 
     def _apply(self) -> None:
         self._policies = policies.applied(self._stored.values())

@@ -8,7 +8,7 @@ from hubquota.domain.attribution import MARKS, attributed
 from hubquota.domain.attribution import SERVERNAME as SERVERNAME
 from hubquota.domain.attribution import USERNAME as USERNAME
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
-from hubquota.domain.pods import Pod, allocation, finished_at, has_finished, micros, scheduled_at
+from hubquota.domain.pods import Pod, allocation, finished_at, has_finished, micros, phase_told_at, scheduled_at
 
 #: How far a kubelet's clock may be ahead of ours before its word for an end is not taken (S29), in microseconds.
 _AHEAD: Final = 5_000_000
@@ -97,14 +97,32 @@ def _segments(pod: Pod, start: int, end: PodEnd | None, *, is_server: bool) -> t
 
 def _end(sight: Sight, start: int) -> PodEnd | None:
     """When the pod ended (S27 to S29); None: it lives."""
+    if not has_finished(sight.pod):
+        return _removal(sight, start) if sight.gone else None
+    receipt = _receipt(sight, start)
     finished = finished_at(sight.pod)
-    if finished is not None:
-        if start <= finished <= sight.at + _AHEAD:
-            return PodEnd(finished, HowEnded.CONTAINERS)
-        return PodEnd(max(start, sight.at), HowEnded.RECEIPT)
-    if sight.gone or has_finished(sight.pod):
-        return PodEnd(max(start, sight.at), HowEnded.DELETED)
-    return None
+    if finished is None:
+        return PodEnd(receipt, HowEnded.DELETED)
+    if start <= finished <= receipt + _AHEAD:
+        return PodEnd(finished, HowEnded.CONTAINERS)
+    return PodEnd(receipt, HowEnded.RECEIPT)
+
+
+def _removal(sight: Sight, start: int) -> PodEnd:
+    """The end of a pod that was taken away while it ran, by the API server's clock: we may hear of it late.
+
+    Without any grace left, the deletion timestamp is when it was taken away.
+    """
+    metadata = sight.pod["metadata"]
+    told = _deletion(metadata) if metadata.get("deletionGracePeriodSeconds") == 0 else None
+    at = told if told is not None and start <= told <= sight.at else max(start, sight.at)
+    return PodEnd(at, HowEnded.DELETED)
+
+
+def _receipt(sight: Sight, start: int) -> int:
+    """When it was heard that a pod is over: by the API server, which may have told us much later, or else by us."""
+    told = phase_told_at(sight.pod)
+    return told if told is not None and start <= told <= sight.at else max(start, sight.at)
 
 
 def _deletion(metadata: Mapping[str, Any]) -> int | None:

@@ -31,6 +31,8 @@ Clock = Callable[[], int]
 
 #: Listings of pods that may fail in a row before the heartbeat stops: the chain is no longer sound.
 _MISSED: Final = 3
+#: Seconds from the first word of a new listing until the pods are compared: its other words come together.
+_LISTED: Final = 1.0
 #: Seconds by which a status may be late before the heartbeat stops.
 _LATE: Final = 60.0
 #: Seconds between two looks for expired UserQuotas.
@@ -167,8 +169,13 @@ async def _known(api: Api, namespace: str) -> None:
 
 
 async def _resync(hub: Hub, seconds: float) -> None:
+    """Every so many seconds, and where a watch began anew: kopf tells of no deletion that it missed."""
     while True:
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await hub.relisted.wait()
+                await asyncio.sleep(_LISTED)
+        hub.relisted.clear()
         try:
             await hub.resync()
         except (ApiError, SQLAlchemyError) as error:

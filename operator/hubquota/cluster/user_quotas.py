@@ -37,6 +37,7 @@ async def follow(api: Api, hub: Hub, version: str) -> None:
         except ApiError as error:
             if error.status == _GONE:
                 version = ""
+                hub.relisted.set()  # the pods' watch cannot be taken up then either, and tells nothing if none is left
                 continue
             logger.warning("hub=%s UserQuotas are not followed, again in %s s: %s", hub.namespace, _RETRY, error)
             await asyncio.sleep(_RETRY)

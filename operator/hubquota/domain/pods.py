@@ -57,13 +57,30 @@ def scheduled_at(pod: Pod) -> int | None:
 def finished_at(pod: Pod) -> int | None:
     """The end of the last container of a pod that has ended (S27); None: it has not, or nothing says when.
 
-    A container that will be restarted has not ended: only the phase tells.
+    A container that will be restarted has not ended: only the phase tells. Nothing says when where what became of a
+    container is not told: whoever ends the pods of a lost node leaves the statuses as they were.
     """
-    if not has_finished(pod):
+    statuses = _list(pod, "status", "containerStatuses")
+    if not has_finished(pod) or not statuses:
         return None
-    statuses = [*_list(pod, "status", "containerStatuses"), *_list(pod, "status", "initContainerStatuses")]
+    statuses = [*statuses, *_list(pod, "status", "initContainerStatuses")]
+    if any(_is_left_open(status) for status in statuses):
+        return None
     ends = [end for status in statuses if (end := _terminated(status)) is not None]
     return max(ends, default=None)
+
+
+def phase_told_at(pod: Pod) -> int | None:
+    """When the API server was last told of the pod by whoever says its phase, by its own clock, in whole seconds.
+
+    None: it keeps no word of that.
+    """
+    times = [
+        micros(entry["time"])
+        for entry in _list(pod, "metadata", "managedFields")
+        if "f:phase" in ((entry.get("fieldsV1") or {}).get("f:status") or {})
+    ]
+    return max(times, default=None)
 
 
 def has_finished(pod: Pod) -> bool:
@@ -146,6 +163,14 @@ def _sum(left: Amounts, right: Amounts) -> Amounts:
 
 def _max(left: Amounts, right: Amounts) -> Amounts:
     return {r: max(left.get(r, 0), right.get(r, 0)) for r in left.keys() | right.keys()}
+
+
+def _is_left_open(status: Pod) -> bool:
+    """Whether a container of a pod that is over ran, and nothing says until when."""
+    state, last = status.get("state") or {}, status.get("lastState") or {}
+    if "terminated" in state:
+        return _terminated(status) is None
+    return "running" in state or "terminated" in last
 
 
 def _terminated(status: Pod) -> int | None:

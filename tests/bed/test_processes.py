@@ -1,0 +1,58 @@
+"""Programs that are started again whenever they end, until they are told to end."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.testbed.processes import Program
+
+
+def until(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    command = ["sh", "-c", "trap 'echo ends; exit 3' TERM; echo $$; while :; do sleep 0.05; done"]
+    return Program("looping", command, tmp_path / "log", supervised=True)
+
+
+def pids(program: Program) -> list[int]:
+    return [int(line) for line in program.last_words().splitlines() if line.isdigit()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_it_is_started_again_when_it_ends_by_itself(program: Program) -> None:
+    program.start()
+    try:
+        until(lambda: len(pids(program)) == 1)
+        os.kill(pids(program)[0], signal.SIGKILL)
+        until(lambda: len(pids(program)) == 2)
+        assert "looping ended with 137, started again" in program.last_words()
+    finally:
+        program.kill()
+
+
+@pytest.mark.parametrize(("end", "orderly"), [("kill", False), ("stop", True)])
+def test_it_ends_with_its_supervisor_when_we_end_it(program: Program, end: str, orderly: bool) -> None:
+    program.start()
+    until(lambda: len(pids(program)) == 1)
+    getattr(program, end)()
+    assert not program.running
+    until(lambda: not alive(pids(program)[0]))
+    assert len(pids(program)) == 1
+    assert program.last_words().endswith("ends\n") == orderly

@@ -1,0 +1,84 @@
+"""Which part is killed when, drawn from a seed; and the doing of it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.testbed.processes import NotReady, Program
+
+#: Seconds for a part to come back.
+_PATIENCE: Final = 120.0
+#: How often each part is killed, beside the others.
+_SHARES: Final = {"operator": 8, "kube-apiserver": 8, "etcd": 7, "fake-kubelet": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """``at``: seconds from the storm's beginning, or when the part is ready, unless it is ``hasty``: that one may hit
+    it while it starts. ``down``: seconds until it is started again.
+    """
+
+    at: float
+    down: float
+    hasty: bool
+
+
+@dataclass
+class Victim:
+    """A part that is killed and started again. ``ready``: whether it has done its work since an instant."""
+
+    program: Program
+    ready: Callable[[float], Awaitable[bool]]
+    killed: list[float] = field(default_factory=list)
+    """When, in seconds since 1970."""
+
+
+def schedule(seed: int, kills: int, seconds: float, parts: Sequence[str]) -> dict[str, list[Kill]]:
+    """So many kills within so many seconds, by part and in their order: of each its share."""
+    chance = random.Random(f"{seed} kills")
+    whole = sum(_SHARES[part] for part in parts)
+    counts = {part: kills * _SHARES[part] // whole for part in parts}
+    counts[parts[0]] += kills - sum(counts.values())
+    return {part: _drawn(chance, count, seconds) for part, count in counts.items()}
+
+
+def _drawn(chance: random.Random, kills: int, seconds: float) -> list[Kill]:
+    times = sorted(chance.uniform(1, seconds) for _ in range(kills))
+    return [Kill(at, chance.choice((0.0, 0.0, chance.uniform(0, 3))), chance.random() < 0.25) for at in times]
+
+
+async def carry_out(
+    kills: Mapping[str, Sequence[Kill]], victims: Mapping[str, Victim], told: Callable[[], None]
+) -> None:
+    """All kills, each part's one after the other. ``told`` is called at each. Raises NotReady."""
+    begun = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        for part, ones in kills.items():
+            group.create_task(_end_again_and_again(ones, victims[part], begun, told))
+
+
+async def _end_again_and_again(kills: Sequence[Kill], victim: Victim, begun: float, told: Callable[[], None]) -> None:
+    for kill in kills:
+        await asyncio.sleep(begun + kill.at - time.monotonic())
+        if not kill.hasty:
+            await until_ready(victim)
+        victim.killed.append(time.time())
+        await asyncio.to_thread(victim.program.kill)
+        told()
+        await asyncio.sleep(kill.down)
+        victim.program.start()
+
+
+async def until_ready(victim: Victim, since: float = 0) -> None:
+    """Wait until a part has done its work since it was last killed, and since an instant (seconds since 1970).
+
+    Raises NotReady with its last words.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while not await victim.ready(max([since, *victim.killed])):
+        if time.monotonic() > deadline:
+            raise NotReady(f"{victim.program.name} has not come back:\n{victim.program.last_words()}")
+        await asyncio.sleep(0.1)
