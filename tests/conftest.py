@@ -5,7 +5,7 @@ for ``own_control_plane``, ``namespace_controller`` or ``built_programs``; where
 left out, and the summary says so.
 """
 
-import secrets
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +16,7 @@ from tests.testbed.binaries import Binaries, built
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT, HubRunner
 from tests.testbed.local import LocalControlPlane
+from tests.testbed.postgres import Postgres
 from tests.testbed.processes import Program
 from tests.testbed.providers import chosen, control_plane, programs
 
@@ -33,6 +34,11 @@ def lacking() -> dict[str, str]:
     if not provider.empties_namespaces:
         found["namespace_controller"] = f"{provider.name} has no kube-controller-manager"
     return found
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, for tests that wait for servers leave them idle."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -57,6 +63,17 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield found
     finally:
         found.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A real PostgreSQL; each test takes a database of its own in it."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture
@@ -89,10 +106,8 @@ def namespace_controller(api: ControlPlane) -> ControlPlane:
 @pytest.fixture
 def namespace(api: ControlPlane) -> Iterator[str]:
     """A namespace that goes when the test ends."""
-    name = f"t-{secrets.token_hex(4)}"
-    api.make_namespace(name)
-    yield name
-    api.end_namespace(name)
+    with api.namespace() as name:
+        yield name
 
 
 @pytest.fixture

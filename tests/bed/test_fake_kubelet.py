@@ -14,6 +14,7 @@ from tests.testbed.edges import lines, truth
 from tests.testbed.hub import ROOT
 from tests.testbed.lives import LIFE, Life, Step
 from tests.testbed.processes import Program
+from tests.testbed.reading import Reader
 
 pytestmark = pytest.mark.cluster
 
@@ -23,6 +24,7 @@ class Node:
 
     def __init__(self, api: ControlPlane, namespace: str, folder: Path) -> None:
         self.api, self.namespace, self.log = api, namespace, folder / "kubelet.jsonl"
+        self._reader = Reader(api.kubeconfig, namespace)
         command = [sys.executable, "-m", "tests.testbed.fake_kubelet", str(api.kubeconfig), namespace, str(self.log)]
         self.program = Program("fake-kubelet", command, folder / "fake-kubelet.log", folder=ROOT)
 
@@ -45,8 +47,7 @@ class Node:
         return done.stdout
 
     def status(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.do("get", "pod", name, "-o", "json"))
-        told: dict[str, Any] = found["status"]
+        told: dict[str, Any] = self._reader.get("pod", name)["status"]
         return told
 
     def phase(self, name: str) -> str:
@@ -129,6 +130,15 @@ def test_what_was_noted_before_a_kill_is_told_after_it_as_it_was(node: Node) -> 
         assert told["containerStatuses"][0]["restartCount"] == 1
         placed = next(c for c in told["conditions"] if c["type"] == "PodScheduled")
         assert placed["lastTransitionTime"] == noted[f"p{number}", "scheduled"]
+
+
+def test_a_pod_that_goes_while_the_kubelet_is_down_is_known_to_be_gone_when_it_is_back(node: Node) -> None:
+    node.pod("gone", Life())
+    until(lambda: node.phase("gone") == "Running")
+    node.program.kill()
+    node.do("delete", "pod", "gone", "--force", "--grace-period=0")
+    node.program.start()
+    until(lambda: "deleted" in node.edges())
 
 
 def test_that_the_api_server_has_an_edge_is_in_the_log_too(node: Node) -> None:

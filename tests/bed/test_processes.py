@@ -2,13 +2,17 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.testbed.processes import Program
+from tests.testbed.hub import ROOT
+from tests.testbed.processes import Program, free_port
 
 
 def until(check: Callable[[], bool]) -> None:
@@ -56,3 +60,24 @@ def test_it_ends_with_its_supervisor_when_we_end_it(program: Program, end: str, 
     until(lambda: not alive(pids(program)[0]))
     assert len(pids(program)) == 1
     assert program.last_words().endswith("ends\n") == orderly
+
+
+PORTS = """
+import sys
+from tests.testbed.processes import free_port
+print(*(free_port() for _ in range(50)), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_port_is_nobody_else_s_until_who_has_it_ends() -> None:
+    """Of those that ask at the same time, too."""
+    both: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    askers = [subprocess.Popen([sys.executable, "-c", PORTS], **both) for _ in range(2)]
+    given = [free_port() for _ in range(50)]
+    for asker in askers:
+        assert asker.stdout is not None
+        given += map(int, asker.stdout.readline().split())
+    for asker in askers:
+        asker.communicate()
+    assert len(set(given)) == len(given) == 150

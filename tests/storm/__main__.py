@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from tests.storm import storm
-from tests.storm.result import Result, Size
-from tests.storm.stage import IN_PLACE, NEW_POD, Parts
+from tests.storm.result import Result
+from tests.storm.size import Database, Size
+from tests.storm.stage import Parts
 from tests.testbed.binaries import Binaries
 from tests.testbed.providers import programs
 
 DOCS: Final = Path(__file__).parents[2] / "docs" / "storms.md"
+#: One ledger dies with its operator, the other without it; two operators share it.
+_HUBS: Final = (Database.SQLITE, Database.POSTGRESQL, Database.POSTGRESQL)
 _BEGIN, _END = "<!-- make storm writes from here -->\n", "<!-- to here -->\n"
 
 
@@ -22,7 +25,10 @@ def main() -> int:
     """Run as many storms as are asked for, one after the other."""
     parser = argparse.ArgumentParser(prog="python -m tests.storm", description=__doc__)
     parser.add_argument(
-        "--seed", type=int, default=1, help="of the first storm; an even one restarts operators in place"
+        "--seed", type=int, default=1, help="of the first storm; an even one restarts the first operator in place"
+    )
+    parser.add_argument(
+        "--hubs", type=Database, nargs="+", choices=list(Database), default=_HUBS, help="the database of each hub"
     )
     parser.add_argument("--storms", type=int, default=1)
     parser.add_argument("--kills", type=int, default=1000, help="in each storm")
@@ -34,13 +40,13 @@ def main() -> int:
         parser.error(f"{asked.keep} is there already: name a new folder")
     results = []
     for seed in range(asked.seed, asked.seed + asked.storms):
-        results.append(_storm(Size(seed, asked.kills, asked.pods), asked.keep))
+        results.append(_storm(Size(seed, asked.kills, asked.pods, tuple(asked.hubs)), asked.keep))
         print("\n".join(results[-1].table()), flush=True)
-        if results[-1].judged.faults:
+        if results[-1].faults:
             print(results[-1].failure(), flush=True)
     if asked.docs:
         _write(results)
-    return 1 if any(result.judged.faults for result in results) else 0
+    return 1 if any(result.faults for result in results) else 0
 
 
 def _storm(size: Size, keep: Path | None) -> Result:
@@ -52,7 +58,7 @@ def _storm(size: Size, keep: Path | None) -> Result:
 
 def play(size: Size, binaries: Binaries, folder: Path, report: "Progress") -> Result:
     """One storm in a folder of its own. Raises NotReady where a part does not come back."""
-    parts = Parts(binaries, folder, NEW_POD if size.seed % 2 else IN_PLACE)
+    parts = Parts(binaries, folder, size)
     try:
         parts.start()
         return asyncio.run(storm.run(size, parts, report))

@@ -1,7 +1,8 @@
 """Ledger beside truth, pod by pod: what is wrong, in words, and what the ledger knew of how many."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
@@ -37,33 +38,48 @@ class Known(StrEnum):
 
 @dataclass(frozen=True)
 class Compared:
-    """``faults`` by uid. ``known``: how many pods of each way were known how. Seconds: the furthest of each."""
+    """``faults`` by uid. ``known``: how many pods of each way were known how.
 
-    faults: dict[str, list[str]] = field(default_factory=dict)
-    known: dict[tuple[Way, Known], int] = field(default_factory=dict)
-    widest: float = 0
-    latest: float = 0
+    Seconds, the most of each: ``furthest`` that an end which the kubelet told is off, ``widest`` that an estimate is
+    open, ``latest`` that one was heard to be gone after it was.
+    """
+
+    faults: Mapping[str, Sequence[str]]
+    known: Mapping[tuple[Way, Known], int]
+    furthest: float
+    widest: float
+    latest: float
 
 
 def compare(truths: Sequence[Truth], records: Iterable[PodRecord], listings: Sequence[Listing]) -> Compared:
     """Judge each pod's row by what became of it, and by what the operator must have seen of it."""
     by_uid = {record.uid: record for record in records}
-    found = Compared({uid: ["it has a row, and was never made"] for uid in by_uid.keys() - {t.uid for t in truths}})
-    widest, latest = 0.0, 0.0
+    wrong = {uid: ["it has a row, and was never made"] for uid in by_uid.keys() - {t.uid for t in truths}}
+    known: Counter[tuple[Way, Known]] = Counter()
     for truth in truths:
         record = by_uid.get(truth.uid)
-        known = truth.plan.way, _known(record, truth)
+        kind = _known(record, truth)
         faults = list(_faults(truth, record, listings))
-        if truth.plan.calm and known[1] is not Known.EXACT:
-            faults.append(f"it is known as: {known[1]}; though nothing was killed any more")
+        if truth.plan.calm and kind not in (Known.EXACT, Known.HEARD):
+            faults.append(f"it is known as: {kind}; though nothing was killed any more")
         if faults:
-            found.faults[truth.uid] = faults
-        found.known[known] = found.known.get(known, 0) + 1
-        if record is not None and record.end is not None and truth.ended is not None:
-            widest = max(widest, ((record.end.bound or record.end.at) - record.end.at) / _SECOND)
-            if known[1] is Known.HEARD:
-                latest = max(latest, (record.end.at - (truth.over_by or record.end.at)) / _SECOND)
-    return Compared(found.faults, found.known, widest, latest)
+            wrong[truth.uid] = faults
+        known[truth.plan.way, kind] += 1
+    return Compared(wrong, known, *_measured([(truth, by_uid[truth.uid]) for truth in truths if truth.uid in by_uid]))
+
+
+def _measured(pairs: Iterable[tuple[Truth, PodRecord]]) -> tuple[float, float, float]:
+    """How far off, open and late ends are at most, in seconds."""
+    furthest, widest, latest = 0, 0, 0
+    for truth, record in pairs:
+        if (end := record.end) is None or truth.ended is None:
+            continue
+        widest = max(widest, (end.bound or end.at) - end.at)
+        if end.how is HowEnded.CONTAINERS:
+            furthest = max(furthest, abs(end.at - (truth.finished or 0)))
+        elif end.bound is None:
+            latest = max(latest, end.at - (truth.over_by or end.at))
+    return furthest / _SECOND, widest / _SECOND, latest / _SECOND
 
 
 def _known(record: PodRecord | None, truth: Truth) -> Known:
@@ -189,8 +205,3 @@ def _words(end: PodEnd) -> str:
 
 def _span(first: int, last: int) -> str:
     return f"{rfc3339(first)} .. {rfc3339(last)}"
-
-
-def totals(known: Mapping[tuple[Way, Known], int]) -> dict[Known, int]:
-    """How many pods were known how."""
-    return {kind: sum(n for (_, k), n in known.items() if k is kind) for kind in Known}

@@ -5,14 +5,14 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from typing import Final
 
+from tests.storm.size import SHARES, Size, kind_of
 from tests.testbed.processes import NotReady, Program
 
 #: Seconds for a part to come back.
 _PATIENCE: Final = 120.0
-#: How often each part is killed, beside the others.
-_SHARES: Final = {"operator": 8, "kube-apiserver": 8, "etcd": 7, "fake-kubelet": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +28,26 @@ class Kill:
 
 @dataclass
 class Victim:
-    """A part that is killed and started again. ``ready``: whether it has done its work since an instant."""
+    """A part that is killed and started again. ``ready``: whether it has done its work since an instant.
+
+    ``kill``: where it is more than the one program.
+    """
 
     program: Program
     ready: Callable[[float], Awaitable[bool]]
+    kill: Callable[[], None] | None = None
     killed: list[float] = field(default_factory=list)
     """When, in seconds since 1970."""
 
 
-def schedule(seed: int, kills: int, seconds: float, parts: Sequence[str]) -> dict[str, list[Kill]]:
-    """So many kills within so many seconds, by part and in their order: of each its share."""
-    chance = random.Random(f"{seed} kills")
-    whole = sum(_SHARES[part] for part in parts)
-    counts = {part: kills * _SHARES[part] // whole for part in parts}
-    counts[parts[0]] += kills - sum(counts.values())
-    return {part: _drawn(chance, count, seconds) for part, count in counts.items()}
+def schedule(size: Size) -> dict[str, list[Kill]]:
+    """All kills of a storm, by part and in their order: of each its share."""
+    chance = random.Random(f"{size.seed} kills")
+    shares = {part: SHARES[kind_of(part)] for part in size.parts}
+    counts = {part: size.kills * share // sum(shares.values()) for part, share in shares.items()}
+    for part in islice(cycle(counts), size.kills - sum(counts.values())):
+        counts[part] += 1
+    return {part: _drawn(chance, count, size.seconds) for part, count in counts.items()}
 
 
 def _drawn(chance: random.Random, kills: int, seconds: float) -> list[Kill]:
@@ -66,7 +71,7 @@ async def _end_again_and_again(kills: Sequence[Kill], victim: Victim, begun: flo
         if not kill.hasty:
             await until_ready(victim)
         victim.killed.append(time.time())
-        await asyncio.to_thread(victim.program.kill)
+        await asyncio.to_thread(victim.kill or victim.program.kill)
         told()
         await asyncio.sleep(kill.down)
         victim.program.start()

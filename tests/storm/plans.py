@@ -108,9 +108,9 @@ _FIRST_CALM: Final = 1_000_001
 _FREES: Final = frozenset(Way) - {Way.KEPT, Way.RUNS_ON}
 
 
-def drawn(seed: int, pods: int, seconds: float) -> list[Plan]:
-    """Plans of so many pods, whose lives begin within so many seconds."""
-    draw = _Draw(random.Random(f"{seed} pods"), count(1), min(_LONGEST, max(5.0, seconds / 5)))
+def drawn(seed: int, hub: str, pods: int, seconds: float) -> list[Plan]:
+    """Plans of so many pods of a hub, whose lives begin within so many seconds."""
+    draw = _Draw(random.Random(f"{seed} pods of {hub}"), count(1), min(_LONGEST, max(5.0, seconds / 5)))
     users = [_NAMES[i % len(_NAMES)].format(i) for i in range(max(10, pods // 8))]
     plans: list[Plan] = []
     while (left := pods - sum(1 for plan in plans for _ in plan.chain())) > 0:
@@ -120,9 +120,9 @@ def drawn(seed: int, pods: int, seconds: float) -> list[Plan]:
     return plans
 
 
-def calm(seed: int, pods: int) -> list[Plan]:
-    """Plans of pods that end within seconds in ways that are told, for when nothing is killed any more."""
-    draw = _Draw(random.Random(f"{seed} calm"), count(_FIRST_CALM), 3.0)
+def calm(seed: int, hub: str, pods: int) -> list[Plan]:
+    """Plans of pods of a hub that end within seconds in ways that are told, for when nothing is killed any more."""
+    draw = _Draw(random.Random(f"{seed} calm of {hub}"), count(_FIRST_CALM), 3.0)
     return [draw.plan(f"calm{i % 9}", draw.chance.uniform(0, 3), draw.chance.choice(_TOLD)) for i in range(pods)]
 
 

@@ -1,5 +1,6 @@
-"""The parts of a storm: a control plane of its own, a fake kubelet, an operator that is started again when it ends."""
+"""The parts of a storm: a control plane of its own, a PostgreSQL where one is wanted, and all that each hub has."""
 
+import asyncio
 import json
 import socket
 import sys
@@ -8,16 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from tests.storm.kills import Victim
+from tests.storm.size import Database, Size, part_of
 from tests.storm.watching import Listings
 from tests.testbed.binaries import Binaries
+from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT
 from tests.testbed.local import LocalControlPlane
 from tests.testbed.manifests import operator_kubeconfig
+from tests.testbed.postgres import Postgres
 from tests.testbed.processes import Program, free_port
 from tests.testbed.rest import Rest
 from tests.testbed.stage import policy
 
-NAMESPACE: Final = "storm"
 #: A policy that everybody has room in, so that each status tells a number.
 _POLICY: Final = policy(
     "weekly",
@@ -47,48 +50,52 @@ class Restart:
 
 
 IN_PLACE: Final = Restart(same=True, terms=(10, 7, 1))
-NEW_POD: Final = Restart(same=False, terms=(3, 2, 0.3))
+#: Shorter than by default, but not so short that a busy machine makes it run out.
+NEW_POD: Final = Restart(same=False, terms=(4, 3, 0.5))
 
 
-class Parts:
-    """All processes. ``start`` and ``stop`` bring them up and down."""
+class HubParts:
+    """What one hub has of its own: a namespace, a fake kubelet, and an operator, started again when it ends."""
 
-    def __init__(self, binaries: Binaries, folder: Path, restart: Restart) -> None:
-        self.folder = folder
-        self.api = LocalControlPlane(binaries, folder / "control-plane")
-        self.api.etcd.supervised = self.api.apiserver.supervised = True
-        self.hub_log, self.kubelet_log = folder / "hub.jsonl", folder / "kubelet.jsonl"
+    def __init__(self, api: ControlPlane, namespace: str, folder: Path, restart: Restart) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.namespace, self.hub_log, self.kubelet_log = namespace, folder / "hub.jsonl", folder / "kubelet.jsonl"
         self.database = f"sqlite:///{folder}/ledger.db"
-        self._restart, self._metrics = restart, free_port()
+        self._api, self._restart, self._metrics = api, restart, free_port()
         self.listings = Listings(self._metrics)
         self.operator = Program("operator", [], folder / "operator.log", supervised=True)
         command = [sys.executable, "-m", "tests.testbed.fake_kubelet"]
-        command += [str(self.api.kubeconfig), NAMESPACE, str(self.kubelet_log)]
+        command += [str(api.kubeconfig), namespace, str(self.kubelet_log)]
         self.kubelet = Program("fake-kubelet", command, folder / "fake-kubelet.log", folder=ROOT, supervised=True)
 
     def start(self) -> None:
-        """Start all, with the CRDs and a policy in place. Raises NotReady."""
-        self.api.start()
-        self.api.apply(ROOT / "crds", NAMESPACE)
+        """Start all, with a policy in place."""
+        self._api.make_namespace(self.namespace)
         self._do("apply", "-f", "-", stdin=json.dumps(_POLICY))
         self.operator.command = self._restart.command(str(Path(sys.executable).with_name("hubquota")), "operator")
-        self.operator.env = self.settings()
+        self.operator.env = self._settings()
         self.kubelet.start()
         self.operator.start()
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         """End all that runs."""
         for program in (self.operator, self.kubelet):
             program.kill()
-        self.api.stop()
 
-    def settings(self) -> dict[str, str]:
+    def victims(self) -> dict[str, Victim]:
+        """What can be killed, by name."""
+        return {
+            part_of("operator", self.namespace): Victim(self.operator, self._serves),
+            part_of("fake-kubelet", self.namespace): Victim(self.kubelet, _at_once),
+        }
+
+    def _settings(self) -> dict[str, str]:
         """The operator's environment."""
         duration, deadline, retry = self._restart.terms
         return {
-            "KUBECONFIG": str(operator_kubeconfig(self.api, NAMESPACE)),
-            "HUBQUOTA_HUB_NAMESPACES": json.dumps([NAMESPACE]),
-            "HUBQUOTA_OPERATOR_NAMESPACE": NAMESPACE,
+            "KUBECONFIG": str(operator_kubeconfig(self._api, self.namespace)),
+            "HUBQUOTA_HUB_NAMESPACES": json.dumps([self.namespace]),
+            "HUBQUOTA_OPERATOR_NAMESPACE": self.namespace,
             "HUBQUOTA_DATABASE_URL": self.database,
             "HUBQUOTA_RESYNC_INTERVAL": "5",
             "HUBQUOTA_METRICS_PORT": str(self._metrics),
@@ -97,17 +104,63 @@ class Parts:
             "HUBQUOTA_WRITER_RETRY_PERIOD": str(retry),
         }
 
-    def victims(self, rest: Rest) -> dict[str, Victim]:
-        """What can be killed, by name."""
-        return {
-            "operator": Victim(self.operator, self._serves),
-            "kube-apiserver": Victim(self.api.apiserver, lambda _: rest.ready()),
-            "etcd": Victim(self.api.etcd, self._listens),
-            "fake-kubelet": Victim(self.kubelet, _at_once),
-        }
-
     async def _serves(self, since: float) -> bool:
         return self.listings.since(since)
+
+    def _do(self, *args: str, stdin: str) -> None:
+        done = self._api.kubectl("-n", self.namespace, *args, stdin=stdin)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+
+
+class Parts:
+    """All processes of a storm. ``start`` and ``stop`` bring them up and down."""
+
+    def __init__(self, binaries: Binaries, folder: Path, size: Size) -> None:
+        self.api = LocalControlPlane(binaries, folder / "control-plane")
+        self.api.etcd.supervised = self.api.apiserver.supervised = True
+        self._postgres = Postgres(folder / "postgres") if Database.POSTGRESQL in size.databases else None
+        # With an odd seed the first operator comes back as a new pod, and every second one after it.
+        self.hubs = [
+            HubParts(self.api, name, folder / name, NEW_POD if (size.seed + place) % 2 else IN_PLACE)
+            for place, name in enumerate(size.hubs)
+        ]
+        self._databases = size.databases
+
+    def start(self) -> None:
+        """Start all, with the CRDs in place. Raises NotReady."""
+        self.api.start()
+        self.api.apply(ROOT / "crds")
+        if self._postgres is not None:
+            self._postgres.start()
+            shared = self._postgres.database()
+            for hub, database in zip(self.hubs, self._databases, strict=True):
+                hub.database = shared if database is Database.POSTGRESQL else hub.database
+        for hub in self.hubs:
+            hub.start()
+
+    def stop(self) -> None:
+        """End all that runs, and delete what PostgreSQL had."""
+        for hub in self.hubs:
+            hub.kill()
+        self.api.stop()
+        if self._postgres is not None:
+            self._postgres.remove()
+
+    @property
+    def programs(self) -> list[Program]:
+        """All that is started again when it ends by itself."""
+        own = [program for hub in self.hubs for program in (hub.operator, hub.kubelet)]
+        return [*own, self.api.apiserver, self.api.etcd]
+
+    def victims(self, rest: Rest) -> dict[str, Victim]:
+        """What can be killed, by name."""
+        found = {name: victim for hub in self.hubs for name, victim in hub.victims().items()}
+        found["kube-apiserver"] = Victim(self.api.apiserver, lambda _: rest.ready())
+        found["etcd"] = Victim(self.api.etcd, self._listens)
+        if (server := self._postgres) is not None:
+            found["postgres"] = Victim(server.program, lambda _: asyncio.to_thread(server.answers), server.kill)
+        return found
 
     async def _listens(self, _: float) -> bool:
         try:
@@ -115,11 +168,6 @@ class Parts:
         except OSError:
             return False
         return True
-
-    def _do(self, *args: str, stdin: str) -> None:
-        done = self.api.kubectl("-n", NAMESPACE, *args, stdin=stdin)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
 
 
 async def _at_once(_: float) -> bool:

@@ -7,7 +7,6 @@ from typing import Final
 
 from hubquota.domain.history import PodRecord
 from hubquota.domain.pods import micros
-from tests.storm.stage import NAMESPACE
 from tests.testbed.rest import Json, Rest
 
 #: Bytes x microseconds in a GiB-hour, of which a status tells six decimals.
@@ -15,12 +14,12 @@ _GIB_HOUR: Final = 2**30 * 3_600_000_000
 _CUT: Final = Decimal("0.000001")
 
 
-async def faults(rest: Rest, records: Sequence[PodRecord]) -> list[str]:
+async def faults(rest: Rest, hub: str, records: Sequence[PodRecord]) -> list[str]:
     """Users whose status tells other usage than their pods in the ledger come to. Raises httpx.HTTPError."""
     by_user: defaultdict[str, list[PodRecord]] = defaultdict(list)
     for record in records:
         by_user[record.user or ""].append(record)
-    path = f"/apis/hubquota.dev/v1alpha1/namespaces/{NAMESPACE}/userquotas"
+    path = f"/apis/hubquota.dev/v1alpha1/namespaces/{hub}/userquotas"
     told = {quota["spec"]["user"]: quota for quota in (await rest.call("GET", path))["items"]}
     missing = [f"{user} has pods in the ledger, and no UserQuota" for user in by_user.keys() - told.keys()]
     return missing + [fault for user, quota in told.items() for fault in _faults(user, quota, by_user[user])]

@@ -1,30 +1,22 @@
-"""One storm: pods live as planned while parts are killed; then there is calm, and ledger and statuses are judged."""
+"""One storm: pods live as planned while parts are killed; then there is calm, and ledgers and statuses are judged."""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
-import httpx
+from tests.storm import auditing, kills
+from tests.storm.course import Course
+from tests.storm.kills import Kill, Victim
+from tests.storm.result import Result
+from tests.storm.size import Size, kind_of
+from tests.storm.stage import Parts
+from tests.testbed.rest import Rest
 
-from hubquota.domain.history import PodRecord
-from hubquota.ledger import Ledger
-from tests.storm import auditing, kills, plans, statuses, truth
-from tests.storm.comparing import compare
-from tests.storm.hub import PLAN, HubOfPlans
-from tests.storm.plans import Plan, Way
-from tests.storm.result import Judged, Result, Size
-from tests.storm.stage import NAMESPACE, Parts
-from tests.storm.truth import Truth
-from tests.testbed.edges import EdgeLog
-from tests.testbed.rest import Json, Rest
-
-#: Pods that live after the last kill, when nobody has an excuse.
-_CALM: Final = 30
-#: Seconds for what is under way at the end to be told, written and shown.
-_PATIENCE: Final = 90.0
+#: An operator that lives, and watches, misses nothing where its database dies.
+_IN_THE_CALM: Final = {"postgres": [Kill(at=2, down=3, hasty=True)]}
 
 
 async def run(size: Size, parts: Parts, report: Callable[[str], None]) -> Result:
@@ -33,108 +25,81 @@ async def run(size: Size, parts: Parts, report: Callable[[str], None]) -> Result
     Raises NotReady where a part does not come back, TimeoutError where pods do not get where they should.
     """
     begun = time.monotonic()
-    made = plans.drawn(size.seed, size.pods, size.seconds)
-    after = plans.calm(size.seed, _CALM)
-    async with Rest(parts.api.kubeconfig) as rest:
+    wanted = kills.schedule(size)
+    async with Rest(parts.api.kubeconfig) as rest, _looking(parts):
         victims = parts.victims(rest)
-        wanted = kills.schedule(size.seed, size.kills, size.seconds, list(victims))
-        hub = HubOfPlans(rest, NAMESPACE, EdgeLog(parts.hub_log))
-        looking = asyncio.create_task(parts.listings.run())
-        try:
-            await kills.until_ready(victims["operator"])
-            async with asyncio.TaskGroup() as group:
-                group.create_task(hub.play(made))
-                group.create_task(kills.carry_out(wanted, victims, _progress(size, victims, parts, report)))
-            report(f"{size.kills} kills are done")
-            await _all_ready(victims)
-            await hub.play(after)
-            await _settled(rest, [*made, *after], parts)
-            report("all pods are where they should be")
-            judged = await _judged(rest, [*made, *after], parts)
-            judged = replace(judged, audit=await asyncio.to_thread(auditing.differences, parts.operator.env))
-        finally:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+        courses = [Course(rest, size, hub, pods) for hub, pods in zip(parts.hubs, size.pods_of_hubs(), strict=True)]
+        for victim in _operators(victims):
+            await kills.until_ready(victim)
+        async with asyncio.TaskGroup() as group:
+            for course in courses:
+                group.create_task(course.storm())
+            group.create_task(kills.carry_out(wanted, victims, _progress(size, victims, courses, report)))
+        report(f"{size.kills} kills are done")
+        await _all_ready(victims)
+        async with asyncio.TaskGroup() as group:
+            for course in courses:
+                group.create_task(course.calm())
+            if "postgres" in victims:
+                group.create_task(kills.carry_out(_IN_THE_CALM, victims, lambda: None))
+        report("all pods are where they should be")
+        judged = {hub: await course.judged() for hub, course in zip(size.hubs, courses, strict=True)}
+        audit = await asyncio.to_thread(_audit, parts)
     killed = {name: victim.killed for name, victim in victims.items()}
-    return Result(size, wanted, killed, judged, time.monotonic() - begun, _ended_by_themselves(parts))
+    return Result(size, wanted, killed, judged, audit, time.monotonic() - begun, _ended_by_themselves(parts))
+
+
+@asynccontextmanager
+async def _looking(parts: Parts) -> AsyncIterator[None]:
+    """Note all listings of the operators meanwhile."""
+    looking = [asyncio.create_task(hub.listings.run()) for hub in parts.hubs]
+    try:
+        yield
+    finally:
+        for one in looking:
+            one.cancel()
+        await asyncio.gather(*looking, return_exceptions=True)
 
 
 def _progress(
-    size: Size, victims: Mapping[str, kills.Victim], parts: Parts, report: Callable[[str], None]
+    size: Size, victims: Mapping[str, Victim], courses: Sequence[Course], report: Callable[[str], None]
 ) -> Callable[[], None]:
     def told() -> None:
         done = sum(len(victim.killed) for victim in victims.values())
         if done % max(5, size.kills // 50) == 0:
-            made = parts.hub_log.read_text().count('"created"') if parts.hub_log.exists() else 0
+            made = sum(course.begun for course in courses)
             report(f"{done} of {size.kills} kills, {made} of {size.pods} pods made")
 
     return told
 
 
-async def _all_ready(victims: Mapping[str, kills.Victim]) -> None:
-    """Everything is up, and the operator has looked since."""
-    for name in ("etcd", "kube-apiserver"):
-        await kills.until_ready(victims[name])
-    await kills.until_ready(victims["operator"], time.time())
+async def _all_ready(victims: Mapping[str, Victim]) -> None:
+    """Everything is up, and the operators have looked since."""
+    for name, victim in victims.items():
+        if kind_of(name) != "operator":
+            await kills.until_ready(victim)
+    since = time.time()
+    for victim in _operators(victims):
+        await kills.until_ready(victim, since)
 
 
-async def _settled(rest: Rest, made: Sequence[Plan], parts: Parts) -> None:
-    """Wait until the cluster holds what the plans leave in it, and no more."""
-    stays = {Way.KEPT: "Succeeded", Way.RUNS_ON: "Running"}
-    expected = {(one.number, one.name): stays[one.way] for plan in made for one in plan.chain() if one.way in stays}
-    deadline = time.monotonic() + _PATIENCE
-    while (found := await _phases(rest)) != expected:
-        if time.monotonic() > deadline:
-            differ = found.items() ^ expected.items()
-            raise TimeoutError(f"not all pods are as planned: {differ}; {parts.kubelet.last_words()}")
-        await asyncio.sleep(0.3)
+def _operators(victims: Mapping[str, Victim]) -> list[Victim]:
+    return [victim for name, victim in victims.items() if kind_of(name) == "operator"]
 
 
-async def _phases(rest: Rest) -> dict[tuple[int, str], str]:
-    found = {}
-    for pod in await _pods(rest):
-        meta = pod["metadata"]
-        found[int(meta["annotations"][PLAN]), meta["name"]] = pod["status"]["phase"]
+def _audit(parts: Parts) -> list[str]:
+    """What is wrong with any of the databases, by an admin who may read all of their hubs."""
+    found = []
+    for database in dict.fromkeys(hub.database for hub in parts.hubs):
+        within = [hub for hub in parts.hubs if hub.database == database]
+        settings = {**within[0].operator.env, "KUBECONFIG": str(parts.api.kubeconfig)}
+        found += auditing.differences(settings, [hub.namespace for hub in within])
     return found
-
-
-async def _pods(rest: Rest) -> list[Json]:
-    while True:
-        try:
-            listed: list[Json] = (await rest.call("GET", f"/api/v1/namespaces/{NAMESPACE}/pods"))["items"]
-        except httpx.HTTPError:
-            await asyncio.sleep(0.3)
-        else:
-            return listed
-
-
-async def _judged(rest: Rest, made: Sequence[Plan], parts: Parts) -> Judged:
-    """Compare until nothing is wrong, or for as long as the operator may take."""
-    truths = truth.read(parts.hub_log, parts.kubelet_log, made)
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        records = await _records(parts.database)
-        compared = compare(truths, records, parts.listings.seen)
-        wrong = await statuses.faults(rest, records)
-        judged = Judged(truths, records, compared, wrong, _lost(truths, await _pods(rest)))
-        if not judged.faults or time.monotonic() > deadline:
-            return judged
-        await asyncio.sleep(1)
-
-
-async def _records(database: str) -> list[PodRecord]:
-    async with await Ledger.open(database) as ledger:
-        return [record async for record in ledger.pods_since(NAMESPACE, -1)]
-
-
-def _lost(truths: Sequence[Truth], there: Sequence[Json]) -> list[str]:
-    """Ends that the API server had acknowledged, and does not have any more."""
-    told = {t.uid for t in truths if t.finished_told is not None}
-    return [p["metadata"]["name"] for p in there if p["metadata"]["uid"] in told and p["status"]["phase"] == "Running"]
 
 
 def _ended_by_themselves(parts: Parts) -> dict[str, int]:
     """How often parts ended without being killed, and were started again."""
-    programs = (parts.operator, parts.api.apiserver, parts.api.etcd, parts.kubelet)
-    return {p.name: p.log.read_text(errors="replace").count(f"{p.name} ended with ") for p in programs}
+    ended: Counter[str] = Counter()
+    for program in parts.programs:
+        ended[program.name] += program.log.read_text(errors="replace").count(f"{program.name} ended with ")
+    return ended

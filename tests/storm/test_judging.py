@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
-from tests.storm import kills, plans
+from tests.storm import auditing, kills, plans
 from tests.storm.comparing import Known, Listing, compare
 from tests.storm.plans import Plan, Way
+from tests.storm.size import SHARES, Database, Size, kind_of
 from tests.storm.truth import Resize, Truth
 from tests.testbed.lives import Life
 
@@ -122,15 +123,39 @@ def test_a_row_of_a_pod_that_never_was_is_a_fault() -> None:
     assert compare([], [row()], ()).faults == {"u1": ["it has a row, and was never made"]}
 
 
+def verified(code: int = 0, hubs: tuple[str, ...] = ("storm",), **found: list[Any]) -> list[str]:
+    clean: dict[str, Any] = {"hubs": list(hubs), "differences": [], "young": [], "notMetered": []}
+    return list(auditing.told(code, clean | found, ["storm"]))
+
+
+def test_a_verify_that_looked_and_found_nothing_is_clean() -> None:
+    assert verified() == []
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (verified(1, differences=[{"kind": "Digest"}]), '{"kind": "Digest"}'),
+        (verified(young=[{"kind": "End"}]), '{"kind": "End"}'),
+        (verified(notMetered=["its annotation is no JSON"]), "no JSON"),
+        (verified(1), "ended with 1, and told 0 differences"),
+        (verified(hubs=("other",)), "has not looked at ['storm']"),
+    ],
+)
+def test_whatever_else_a_verify_tells_is_a_fault(found: list[str], words: str) -> None:
+    assert words in "; ".join(found)
+
+
 def test_pods_are_counted_by_how_their_end_is_known() -> None:
     found = compare([MISSED], [row(guess(END - SECOND, END + 9 * SECOND))], ())
     assert (found.known, found.widest) == ({(Way.EXITS, Known.ESTIMATED): 1}, 10.0)
 
 
 def test_plans_hang_on_their_seed_alone_and_hold_every_way_to_end() -> None:
-    drawn = plans.drawn(3, 300, 60)
+    drawn = plans.drawn(3, "storm-1", 300, 60)
     made = [one for plan in drawn for one in plan.chain()]
-    assert drawn == plans.drawn(3, 300, 60) != plans.drawn(4, 300, 60)
+    assert drawn == plans.drawn(3, "storm-1", 300, 60) != plans.drawn(4, "storm-1", 300, 60)
+    assert drawn != plans.drawn(3, "storm-2", 300, 60)
     assert len(made) == len({one.number for one in made}) == 300
     assert {one.way for one in made} == set(Way)
     assert max(Counter(one.name for one in made).values()) > 1
@@ -138,8 +163,14 @@ def test_plans_hang_on_their_seed_alone_and_hold_every_way_to_end() -> None:
 
 
 def test_kills_hang_on_their_seed_alone_and_hit_every_part() -> None:
-    parts = ("operator", "kube-apiserver", "etcd", "fake-kubelet")
-    drawn = kills.schedule(3, 30, 60, parts)
-    assert drawn == kills.schedule(3, 30, 60, parts) != kills.schedule(4, 30, 60, parts)
-    assert sum(map(len, drawn.values())) == 30
-    assert min(map(len, drawn.values())) >= 5
+    size = Size(3, 40, 300, (Database.SQLITE, Database.POSTGRESQL))
+    drawn = kills.schedule(size)
+    assert drawn == kills.schedule(size) != kills.schedule(replace(size, seed=4))
+    assert sum(map(len, drawn.values())) == 40
+    assert min(map(len, drawn.values())) >= 3
+    assert {kind_of(part) for part in drawn} == SHARES.keys()
+
+
+def test_each_hub_makes_its_share_of_the_pods() -> None:
+    size = Size(3, 40, 302, (Database.SQLITE, Database.POSTGRESQL, Database.POSTGRESQL))
+    assert (list(size.pods_of_hubs()), len(set(size.hubs))) == ([101, 101, 100], 3)

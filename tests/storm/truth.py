@@ -71,7 +71,7 @@ def _truth(uid: str, plan: Plan, entries: Iterable[Json]) -> Truth:
     noted = {(e["event"], e.get("number", 0)): e for e in entries if "event" in e}
     told = {(e["told"], e.get("number", 0)): _at(e) for e in entries if "told" in e}
     scheduled = _second(noted.get(("scheduled", 0)))
-    leaves = list(_leaves(noted, told))
+    leaves = list(_leaves(noted, told)) or list(_at_once(noted))
     gone = [told["forcing", 0]] if ("forcing", 0) in told else []
     gone += [_at(noted["deleted", 0])] if ("deleted", 0) in noted else []
     return Truth(
@@ -101,6 +101,15 @@ def _leaves(noted: Mapping[tuple[str, int], Json], told: Mapping[tuple[str, int]
     for end in (_at(noted[event, 0]) for event in ("finished", "stopped") if (event, 0) in noted):
         if end <= told.get(("deleting", 0), end):
             yield max(deleting, end)
+
+
+def _at_once(noted: Mapping[tuple[str, int], Json]) -> Iterator[int]:
+    """From when on one may be gone that went by its deletion alone, without its kubelet.
+
+    A busy API server grants no grace where it still has the pod in its cache as it was before it was bound.
+    """
+    if ("deleting", 0) in noted and ("deleted", 0) in noted:
+        yield _at(noted["deleting", 0])
 
 
 def _resizes(noted: Mapping[tuple[str, int], Json], told: Mapping[tuple[str, int], int]) -> Iterable[Resize]:

@@ -1,5 +1,6 @@
-"""Client certificates, as clusters' installers hand them to administrators."""
+"""Client certificates, as clusters' installers hand them to administrators, and a server's."""
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -24,6 +25,14 @@ class Authority:
         names = [(NameOID.ORGANIZATION_NAME, group), (NameOID.COMMON_NAME, user)]
         subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in names])
         extension = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return self._signed(subject, key.public_key(), extension, critical=False), pem
+
+    def server(self, address: str) -> tuple[bytes, bytes]:
+        """A certificate of a server at an IP address, and its key; both PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
+        extension = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return self._signed(subject, key.public_key(), extension, critical=False), pem
 

@@ -2,8 +2,11 @@
 
 import json
 import os
+import secrets
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +64,16 @@ class ControlPlane:
         self._must("wait", "--for=condition=Established", "--timeout=30s", "-f", str(crds))
         for name in namespaces:
             self.make_namespace(name)
+
+    @contextmanager
+    def namespace(self) -> Iterator[str]:
+        """One that is there as long as this lasts."""
+        name = f"t-{secrets.token_hex(4)}"
+        self.make_namespace(name)
+        try:
+            yield name
+        finally:
+            self.end_namespace(name)
 
     def make_namespace(self, name: str) -> None:
         """A new namespace that takes pods. Raises RuntimeError if it is there already, for it is not ours then."""

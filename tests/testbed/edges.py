@@ -20,8 +20,10 @@ class EdgeLog:
         self._path = path
         self._noted: dict[tuple[str, str, int], str] = {}
         self._told: set[tuple[str, str, int]] = set()
+        self._pods: dict[str, str] = {}
         for line in lines(path):
             key = _key(line)
+            self._pods[line["uid"]] = line["pod"]
             if "told" in line:
                 self._told.add(key)
             else:
@@ -35,6 +37,7 @@ class EdgeLog:
             return known
         at = now()
         self._noted[meta["uid"], event, number] = at
+        self._pods[meta["uid"]] = meta["name"]
         self._write({"at": at, "event": event, "uid": meta["uid"], "pod": meta["name"]}, number, more)
         return at
 
@@ -49,6 +52,10 @@ class EdgeLog:
     def noted(self, uid: str, event: str, number: int = 0) -> str | None:
         """When an edge was; None: it was not."""
         return self._noted.get((uid, event, number))
+
+    def left(self) -> dict[str, str]:
+        """Names by the uids of all pods that are not known to be deleted."""
+        return {uid: name for uid, name in self._pods.items() if (uid, "deleted", 0) not in self._noted}
 
     def _write(self, line: Json, number: int, more: Json) -> None:
         told = line | ({"number": number} if number else {}) | more | {"time": time.time()}

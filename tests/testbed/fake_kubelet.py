@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,9 @@ __all__ = ["DO", "FakeKubelet", "truth"]
 DO: Final = "testbed.hubquota.dev/do"
 #: Seconds until what the API server did not take is told again.
 _AGAIN: Final = 0.2
+#: A pod is gone that is not there so many times, so many seconds apart.
+_LOOKS: Final = 3
+_LOOK: Final = 0.5
 
 
 class FakeKubelet:
@@ -37,14 +41,39 @@ class FakeKubelet:
         self._log, self._pull = EdgeLog(log), pull
         self._answers = Answers()
         self._pods: dict[str, PodWorker] = {}
+        self._missing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Watch, and watch again when the API server comes back."""
         while True:
             with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
-                async for change in self._rest.watch(self._path):
-                    self._see(change["type"], change["object"])
+                await self._follow()
             await asyncio.sleep(_AGAIN)
+
+    async def _follow(self) -> None:
+        """List, then watch from there until the connection ends."""
+        listed = await self._rest.call("GET", self._path)
+        for pod in listed["items"]:
+            self._see("ADDED", pod)
+        self._miss({pod["metadata"]["uid"] for pod in listed["items"]})
+        async for change in self._rest.watch(self._path, listed["metadata"]["resourceVersion"]):
+            self._see(change["type"], change["object"])
+
+    def _miss(self, present: Collection[str]) -> None:
+        """Pods have gone while nobody watched."""
+        for uid, name in self._log.left().items():
+            if uid not in present:
+                missing = asyncio.create_task(self._missed(uid, name))
+                self._missing.add(missing)
+                missing.add_done_callback(self._missing.discard)
+
+    async def _missed(self, uid: str, name: str) -> None:
+        if not await really_gone(self._rest, f"{self._path}/{name}", uid):
+            return
+        if (worker := self._pods.get(uid)) is not None:
+            worker.leave()
+        else:
+            self._log.note({"metadata": {"uid": uid, "name": name}}, "deleted")
 
     def _see(self, kind: str, pod: Json) -> None:
         if kind == "ERROR":
@@ -56,6 +85,22 @@ class FakeKubelet:
             worker.task = asyncio.create_task(worker.run())
             worker.task.add_done_callback(lambda _: self._pods.pop(uid, None))
         worker.see(pod, gone=kind == "DELETED")
+
+
+async def really_gone(rest: Rest, path: str, uid: str) -> bool:
+    """Whether a pod that was missed is still missed a little later, each time that the API server can say.
+
+    One that has just been started, beside an etcd that has, was seen to know less than had been written.
+    """
+    for _ in range(_LOOKS):
+        await asyncio.sleep(_LOOK)
+        try:
+            there = await rest.find(path)
+        except httpx.HTTPError:
+            return False  # it is missed again when there is a connection
+        if there is not None and there["metadata"]["uid"] == uid:
+            return False
+    return True
 
 
 class PodWorker:
@@ -71,10 +116,20 @@ class PodWorker:
         self.task: asyncio.Task[None] | None = None
 
     def see(self, pod: Json, *, gone: bool) -> None:
-        """The API server tells how the pod is; it may be older than what it answered us."""
+        """The API server tells how the pod is."""
+        self._keep(pod)
+        if gone:
+            self.leave()
+        self._woken.set()
+
+    def _keep(self, pod: Json) -> None:
+        """The newest sight of it: what a watch tells may be older than an answer to us, and the other way round."""
         if telling.version(pod) >= telling.version(self._pod):
             self._pod = pod
-        self._gone = self._gone or gone
+
+    def leave(self) -> None:
+        """It is gone."""
+        self._gone = True
         self._woken.set()
 
     async def run(self) -> None:
@@ -97,10 +152,10 @@ class PodWorker:
         """The API server refused: the pod may be gone, or another have its name."""
         with contextlib.suppress(httpx.HTTPError):
             there = await self._rest.find(self._path)
-            if there is None or there["metadata"]["uid"] != self._uid:
+            if there is not None and there["metadata"]["uid"] == self._uid:
+                self._keep(there)
+            elif await really_gone(self._rest, self._path, self._uid):
                 self._gone = True
-            else:
-                self._pod = there
         return _AGAIN
 
     async def _step(self) -> float | None:
@@ -127,7 +182,7 @@ class PodWorker:
         await self._tell(telling.placed(at))
         await self._rest.call("POST", f"{self._path}/binding", telling.binding(self._pod, NODE))
         self._log.told(self._pod, "scheduled")
-        self._pod = await self._rest.call("GET", self._path)
+        self._keep(await self._rest.call("GET", self._path))
         return 0
 
     async def _start(self) -> float:
@@ -213,7 +268,7 @@ class PodWorker:
         return None
 
     async def _tell(self, status: Json) -> None:
-        self._pod = await self._rest.status(self._path, status, self._uid)
+        self._keep(await self._rest.status(self._path, status, self._uid))
 
 
 async def _main(kubeconfig: str, namespace: str, log: str, pull: str = "0") -> None:

@@ -9,9 +9,9 @@ import time
 import urllib.error
 import urllib.request
 import venv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from tests.testbed.binaries import cache, locked
 from tests.testbed.control_plane import NODE, ControlPlane
@@ -30,8 +30,6 @@ _RULES: Final = (
     {"apiGroups": [""], "resources": ["events"], "verbs": ["get", "watch", "list"]},
 )
 _CONFIG: Final = """
-import json, sys
-sys.path.insert(0, {hook!r})
 c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = "demo"
@@ -76,7 +74,6 @@ class HubRunner:
         config = folder / "jupyterhub_config.py"
         config.write_text(
             _CONFIG.format(
-                hook=str(ROOT / "hub_hook"),
                 folder=folder,
                 port=self.port,
                 hub_port=free_port(),
@@ -106,7 +103,7 @@ class HubRunner:
         """End it, with its proxy."""
         self.program.stop(15)
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """One call of the hub's REST API as an administrator: the HTTP status and the answer."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"token {self.token}", "Content-Type": "application/json"}
@@ -120,26 +117,42 @@ class HubRunner:
 
     def launch(self, user: str, server: str = "", **options: object) -> list[dict[str, Any]]:
         """Start a server as its user would; returns what its progress showed, to the end."""
-        self.request("POST", f"/users/{user}")
-        where = f"servers/{server}" if server else "server"
-        status, told = self.request("POST", f"/users/{user}/{where}", options or None)
+        status, told = self.begin(user, server, options)
         if status >= 400:
             return [{"failed": True, "message": told["message"]}]
-        return self.progress(user, where)
+        return self.progress(user, f"servers/{server}" if server else "server")
+
+    def begin(self, user: str, server: str = "", options: object = None) -> tuple[int, Any]:
+        """Ask for a server; returns the HTTP status and the answer. ``options``: any JSON; none where it is empty."""
+        name, where = quote(user, safe=""), f"servers/{server}" if server else "server"
+        self.request("POST", f"/users/{name}")
+        return self.request("POST", f"/users/{name}/{where}", options or None)
 
     def progress(self, user: str, where: str = "server") -> list[dict[str, Any]]:
         """The events of a launch under way."""
-        headers = {"Authorization": f"token {self.token}"}
-        path = f"{self.url}/hub/api/users/{user}/{where}/progress"
         deadline = time.monotonic() + 60
         events: list[dict[str, Any]] = []
-        with urllib.request.urlopen(urllib.request.Request(path, headers=headers), timeout=60) as answer:
+        with self._progress_of(user, where) as answer:
             for line in answer:
                 if line.startswith(b"data: "):
                     events.append(json.loads(line[6:]))
                     if events[-1].get("ready") or events[-1].get("failed") or time.monotonic() > deadline:
                         break
         return events
+
+    def _progress_of(self, user: str, where: str) -> Any:  # noqa: ANN401 - urllib has no type for it
+        """The stream. Between the end of a launch and what came of it the hub says for a moment that there is none."""
+        path = f"{self.url}/hub/api/users/{quote(user, safe='')}/{where}/progress"
+        request = urllib.request.Request(path, headers={"Authorization": f"token {self.token}"})
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                return urllib.request.urlopen(request, timeout=60)
+            except urllib.error.HTTPError as error:
+                error.close()
+                if error.code != 400 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def end_server(self, user: str, server: str = "") -> None:
         """Stop a server and wait until it is gone."""

@@ -1,4 +1,4 @@
-"""A line from a program to the API server that can be cut, while the API server goes on for everybody else."""
+"""A line from a program to the API server that can be cut or stalled, while it goes on for everybody else."""
 
 import asyncio
 import contextlib
@@ -25,6 +25,8 @@ class Line:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._ends: set[asyncio.StreamWriter] = set()
         self._cut = False
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self.port = 0
 
     def __enter__(self) -> "Line":
@@ -44,9 +46,14 @@ class Line:
         self._cut = True
         self._do(self._drop())
 
+    def stall(self) -> None:
+        """Let connections come about and stay, and let nothing through until ``mend``."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+
     def mend(self) -> None:
-        """Let connections come about again."""
+        """Let connections come about again, and through what waits."""
         self._cut = False
+        self._loop.call_soon_threadsafe(self._flowing.set)
 
     def kubeconfig(self, direct: Path, through: Path) -> Path:
         """A kubeconfig like another one, but over this line."""
@@ -60,12 +67,20 @@ class Line:
                 return
             far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
             self._ends |= {writer, far_writer}
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
         except OSError:
             pass  # the API server is away too
         finally:
             self._ends.discard(writer)
             writer.close()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while part := await reader.read(65_536):
+                await self._flowing.wait()
+                writer.write(part)
+                await writer.drain()
+        writer.close()
 
     async def _drop(self) -> None:
         ends, self._ends = self._ends, set()
@@ -83,11 +98,3 @@ class Line:
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while part := await reader.read(65_536):
-            writer.write(part)
-            await writer.drain()
-    writer.close()

@@ -28,9 +28,9 @@ def rendered(kubectl: Path, folder: str = "base", namespace: str = "jupyterhub")
     return list(yaml.safe_load_all(_text(kubectl, folder).replace(_NAMESPACE, f"namespace: {namespace}\n")))
 
 
-def give_rights(api: ControlPlane, namespace: str) -> None:
-    """Make the base's accounts and Roles, for a hub and its operator in one namespace. Raises RuntimeError."""
-    rights = [body for body in rendered(api.kubectl_program, namespace=namespace) if body["kind"] in _RIGHTS]
+def give_rights(api: ControlPlane, namespace: str, folder: str = "base") -> None:
+    """Make a folder's accounts and Roles, for a hub and its operator in one namespace. Raises RuntimeError."""
+    rights = [body for body in rendered(api.kubectl_program, folder, namespace) if body["kind"] in _RIGHTS]
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": rights})
     done = api.kubectl("apply", "-f", "-", stdin=listed)
     if done.returncode:

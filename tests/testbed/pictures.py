@@ -12,7 +12,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.testbed.hub import ROOT, HubRunner
 from tests.testbed.providers import control_plane
-from tests.testbed.stage import HOOK, Stage, policy
+from tests.testbed.stage import Stage, policy
+from tests.testbed.z2jh import hooked
 
 _IMAGES: Final = ROOT / "docs" / "img"
 _NAMESPACE: Final = "demo"
@@ -84,7 +85,8 @@ def _until_used_up(stage: Stage) -> None:
 def form(stage: Stage, page: Page) -> None:
     """The form page, which tells it where a hub waits a while for the answer, as JupyterHub does by itself."""
     stage.hub.stop()
-    waiting = HubRunner(stage.api, _NAMESPACE, stage.folder / "waiting", "c.JupyterHub.tornado_settings = {}\n" + HOOK)
+    folder = stage.folder / "waiting"
+    waiting = HubRunner(stage.api, _NAMESPACE, folder, "c.JupyterHub.tornado_settings = {}\n" + hooked(folder))
     waiting.start()
     try:
         _log_in(waiting, page)

@@ -2,16 +2,22 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
+import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
+_PORTS: Final = (16_384, 32_768)
+_LOCKS: Final = Path(tempfile.gettempdir()) / f"hubquota-ports-{os.getuid()}"
+_held: list[IO[str]] = []
 _PR_SET_PDEATHSIG: Final = 1
 #: Before a command: it then dies with whoever started it, also where that is killed and is no program of ours.
 TIED: Final = ("setpriv", "--pdeathsig", "KILL")
@@ -107,10 +113,25 @@ class Program:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port of the loopback interface for this process and those that it starts, until it ends.
+
+    Held by a lock: one that the kernel gives is free for the next who asks, until somebody listens on it. Below those
+    that the kernel gives to connections.
+    """
+    _LOCKS.mkdir(exist_ok=True)
+    while True:
+        port = random.SystemRandom().randrange(*_PORTS)
+        lock = (_LOCKS / str(port)).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+            continue
+        _held.append(lock)
+        return port
 
 
 def _die_with_parent() -> None:

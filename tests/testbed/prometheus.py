@@ -13,7 +13,7 @@ import yaml
 from tests.testbed.debian import unpacked
 from tests.testbed.processes import Program, free_port
 
-#: promtool makes blocks of this length, and reads a file once for each: so each file should hold one.
+#: promtool makes blocks of so many seconds, and reads a file once for each: so each file should hold one.
 BLOCK: Final = 7200
 
 
@@ -51,11 +51,14 @@ class PrometheusServer:
         """Its address."""
         return f"http://127.0.0.1:{self._port}"
 
-    def fill(self, *files: Path) -> None:
-        """Take in samples, each file's as OpenMetrics. Before it starts. Raises RuntimeError."""
+    def fill(self, *files: Path, block: int = BLOCK) -> None:
+        """Take in samples, each file's as OpenMetrics, in blocks of so many seconds: 7,200, or that times a power of 3.
+
+        Before it starts. Raises RuntimeError.
+        """
         for file in files:
             command = [str(_program("promtool", self._report)), "tsdb", "create-blocks-from", "openmetrics", "-q"]
-            command += [str(file), str(self.data)]
+            command += [f"--max-block-duration={block}s", str(file), str(self.data)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
             if done.returncode:
                 raise RuntimeError(f"promtool: {done.stderr[-2000:]}")

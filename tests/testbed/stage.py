@@ -3,22 +3,17 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Any
 
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT, HubRunner
-from tests.testbed.manifests import MANIFESTS, operator_kubeconfig
+from tests.testbed.manifests import operator_kubeconfig
 from tests.testbed.processes import Program
-
-_VALUES: Final = yaml.safe_load((MANIFESTS / "z2jh-values.yaml").read_text())["hub"]
-#: The hook as an admin sets it up, in the hub's configuration.
-HOOK: Final[str] = _VALUES["extraConfig"]["zz-hubquota"]
+from tests.testbed.z2jh import hooked
 
 
 class Stage:
-    """One hub with all its parts in a folder.
+    """One hub with all its parts in a folder, our hook in it as z2jh puts it there.
 
     ``extra``: lines of the hub's configuration, before the hook's; ``python``: whose JupyterHub; ``pull``: seconds that
     a pod takes from its placement until it runs.
@@ -36,7 +31,7 @@ class Stage:
         self.api, self.namespace, self.folder = api, namespace, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.truth = folder / "kubelet.jsonl"
-        self.hub = HubRunner(api, namespace, folder / "hub", extra + HOOK, python)
+        self.hub = HubRunner(api, namespace, folder / "hub", extra + hooked(folder), python)
         self.kubelet = self._python(
             "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth, pull
         )
