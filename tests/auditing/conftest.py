@@ -10,7 +10,7 @@ from hubquota.ledger import Ledger
 from tests.ledger import conftest as of_ledgers
 
 #: Wherever ledgers are tried.
-url = of_ledgers.url
+new_url, url = of_ledgers.new_url, of_ledgers.url
 Break = Callable[..., Awaitable[None]]
 Rows = Callable[..., Awaitable[list[dict[str, Any]]]]
 

@@ -10,7 +10,15 @@ import pytest
 from kubespawner.slugs import escape_slug, multi_slug, safe_slug
 from sqlalchemy import select, text, update
 
-from hubquota.domain.history import DecisionKind, DecisionRecord, HowEnded, Membership, PodEnd, PolicyRevision
+from hubquota.domain.history import (
+    DecidingQuota,
+    DecisionKind,
+    DecisionRecord,
+    HowEnded,
+    Membership,
+    PodEnd,
+    PolicyRevision,
+)
 from hubquota.ledger import Ledger
 from hubquota.ledger.auditing.findings import Finding, Kind
 from hubquota.ledger.auditing.inside import audit
@@ -52,8 +60,10 @@ async def fill(ledger: Ledger, break_it: Break, user: str) -> None:
     for one in (user, "bob"):
         await ledger.record_membership(Membership("hub", one, frozenset({"team"}), 100))
         message = f"{one}: ask {user}"
-        decision = DecisionRecord(f"d-{one == user}", "hub", one, "gpu", DecisionKind.REFUSED, 100, {}, ("w",), message)
-        await ledger.record_decision(decision)
+        decision = DecisionRecord(
+            f"d-{one == user}", "hub", one, "gpu", DecisionKind.REFUSED, 100, {}, (DecidingQuota("w"),), message
+        )
+        await ledger.record_decisions(decision)
     spec = {"scope": {"users": ["bob", user]}, "message": f"Ask {user}, please"}
     await ledger.record_policy_revision(PolicyRevision("p", "hub", "weekly", 1, spec, 100))
     told = {"id": "a", "cluster": "default", "hub": "hub", "user": user, "resource": "cpu", "amount": "1", "start": 1}
@@ -161,7 +171,7 @@ async def test_pods_and_servers_stay_apart(ledger: Ledger, rows: Rows) -> None:
 async def test_earlier_names_are_forgotten_too_unless_somebody_has_them_now(ledger: Ledger, rows: Rows) -> None:
     await ledger.record([pod(image="registry/alice:1", end=END, at=200)])
     message = "alice and zoe: no more"
-    await ledger.record_decision(DecisionRecord("d", "hub", "alice", "", DecisionKind.REFUSED, 1, {}, (), message))
+    await ledger.record_decisions(DecisionRecord("d", "hub", "alice", "", DecisionKind.REFUSED, 1, {}, (), message))
     await rename(ledger, "hub", "alice", "zoe", merge=False, at=1, by="ann")
     await rename(ledger, "hub", "zoe", "carl", merge=False, at=2, by="ann")
     await ledger.record([pod("u2", user="zoe")])
@@ -213,8 +223,10 @@ async def test_other_words_are_left_alone_and_what_is_not_the_user_s_own_is_told
         ]
     )
     await ledger.record_policy_revision(PolicyRevision("p", "hub", "al-extra", 1, {"message": "all of al"}, 1))
-    await ledger.record_decision(
-        DecisionRecord("d", "hub", "alan", "", DecisionKind.REFUSED, 1, {"al": 1}, ("al-extra",), "al and alan")
+    await ledger.record_decisions(
+        DecisionRecord(
+            "d", "hub", "alan", "", DecisionKind.REFUSED, 1, {"al": 1}, (DecidingQuota("al-extra"),), "al and alan"
+        )
     )
     done = await gone(ledger, "al")
     assert done.left == (

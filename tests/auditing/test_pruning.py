@@ -80,7 +80,7 @@ async def test_what_ended_before_goes_whole_and_the_rest_stays(ledger: Ledger, r
 async def test_decisions_and_what_is_over_of_users_groups_and_policies_go_too(ledger: Ledger, rows: Rows) -> None:
     for at in (BEFORE - DAY, BEFORE):
         decision = DecisionRecord(str(at), "hub", "alice", "", DecisionKind.REFUSED, at, {}, ())
-        await ledger.record_decision(decision)
+        await ledger.record_decisions(decision)
     for user, end in (("alice", BEFORE - DAY), ("bob", BEFORE + DAY), ("carol", None)):
         await ledger.record_membership(Membership("hub", user, frozenset("ab"), BEFORE - 9 * DAY))
         await ledger.record_membership(Membership("hub", user, frozenset("a"), BEFORE - 5 * DAY))

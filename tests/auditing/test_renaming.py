@@ -104,7 +104,7 @@ async def test_everything_of_the_user_moves_and_nothing_of_others(ledger: Ledger
     await ran(ledger, "1", "alice", 1)
     await ran(ledger, "2", "carol", 1)
     for user in ("alice", "carol"):
-        await ledger.record_decision(
+        await ledger.record_decisions(
             DecisionRecord(user, "hub", user, "", DecisionKind.REFUSED, NOW, {}, (), "no more")
         )
         given_ = {"id": user, "cluster": "default", "hub": "hub", "user": user, "resource": "cpu", "amount": "1"}

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from hubquota.cli import main
-from hubquota.domain.history import Membership, PodRecord, PolicyRevision
+from hubquota.domain.history import DecisionRecord, Membership, PodRecord, PolicyRevision
 from hubquota.ledger import Ledger
+from tests.ledger import conftest as of_ledgers
 
+#: Wherever ledgers are tried.
+new_url, url = of_ledgers.new_url, of_ledgers.url
 Run = Callable[..., str]
 
 
@@ -28,9 +30,8 @@ def run() -> Run:
 
 
 @pytest.fixture
-def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def filled(url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Fill a ledger that the command finds by its settings."""
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
     monkeypatch.setenv("HUBQUOTA_DATABASE_URL", url)
 
     def fill(
@@ -38,6 +39,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
         policies: Sequence[PolicyRevision] = (),
         memberships: Sequence[Membership] = (),
         hubs: Sequence[str] = ("hub",),
+        decisions: Sequence[DecisionRecord] = (),
     ) -> None:
         async def write() -> None:
             async with await Ledger.open(url) as ledger:
@@ -47,6 +49,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
                 for policy in policies:
                     await ledger.record_policy_revision(policy)
                 await ledger.record_membership(*memberships)
+                await ledger.record_decisions(*decisions)
 
         asyncio.run(write())
 

@@ -1,12 +1,14 @@
 """Whoever is refused can be told why, then and later, from the ledger alone."""
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from hubquota.domain.history import Membership, PolicyRevision
-from hubquota.domain.windows import DAY
+from hubquota.domain.history import DecidingQuota, DecisionKind, DecisionRecord, Membership, PolicyRevision
+from hubquota.domain.windows import DAY, HOUR, SECOND
 from tests.cli.conftest import Run
 from tests.cli.test_replay import NEW_YEAR, server
 from tests.ledger.pods import pod
@@ -72,6 +74,70 @@ def test_json_adds_up_too(run: Run) -> None:
     quota = told["quotas"][0]
     assert quota["sum"] == quota["state"]["used"] == "26"
     assert told["status"]["decision"] == "Denied"
+
+
+@pytest.fixture
+def decided(told: None, filled: Callable[..., None]) -> None:
+    at = NEW_YEAR + DAY + 3 * HOUR
+    weekly = DecidingQuota("weekly", "u1", "memory", "20", "26.01", "GiB-hours", NEW_YEAR + 8 * DAY)
+    pool = DecidingQuota("pool", "u2", "nvidia.com/gpu", "60", "", "GPU-hours")
+    request = {"memory": 3 << 29, "cpu": 500, "nvidia.com/gpu": 1000}
+    words = "Spawn failed: used up\x1b"
+    refused = DecisionRecord(
+        "d-1", "hub", "alice", "gpu", DecisionKind.REFUSED, at, request, (weekly, pool), words, "large", "students"
+    )
+    near = [replace(refused, id=f"n{i}", at=at + i * 600 * SECOND, quotas=(), message="", request={}) for i in (-1, 1)]
+    far = [replace(refused, id=f"f{i}", at=at + i * (600 * SECOND + 1)) for i in (-1, 1)]
+    others = [replace(refused, id="d-2", user="bob"), replace(refused, id="d-3", hub="other")]
+    filled([], decisions=[refused, *near, *far, *others])
+
+
+@pytest.mark.usefixtures("decided")
+def test_a_refusal_is_told_as_it_was_told_then(run: Run) -> None:
+    text = run("explain", "alice", "--at", "2026-01-02T03:00:00Z")
+    _, _, told = text.partition("decisions within 10 minutes, as they were told\n")
+    lines = [re.split(" {3,}", line.strip()) for line in told.splitlines()]
+    first = ["2026-01-02T03:00:00Z", "Refused", "gpu", "large", "students", "cpu 0.5, memory 1.5Gi, nvidia.com/gpu 1"]
+    assert lines == [
+        ["AT", "LAUNCH", "SERVER", "PROFILE", "GROUP", "ASKED FOR", "POLICY", "USED", "WORKS AGAIN"],
+        ["2026-01-02T02:50:00Z", "Refused", "gpu", "large", "students"],
+        [*first, "weekly", "26 of 20 GiB-hours of memory", "2026-01-09T00:00:00Z"],
+        ["pool", "not known of 60 GPU-hours of nvidia.com/gpu"],
+        ["2026-01-02T03:10:00Z", "Refused", "gpu", "large", "students"],
+        ["2026-01-02T03:00:00Z: Spawn failed: used up\\x1b"],
+    ]
+    assert "weekly   20 GiB-hours of memory in 7d, each     holds   group students   decides" in text
+    assert "1            2026-01-01T00:00:00Z   2026-01-03T00:00:00Z" in text  # the generation of then
+
+
+@pytest.mark.usefixtures("decided")
+def test_programs_read_the_refusal_whole(run: Run) -> None:
+    told = json.loads(run("explain", "alice", "--at", "2026-01-02T03:00:00Z", "--output", "json"))
+    assert [d["id"] for d in told["decisions"]] == ["n-1", "d-1", "n1"]
+    assert told["decisions"][1] == {
+        "id": "d-1",
+        "at": "2026-01-02T03:00:00Z",
+        "kind": "Refused",
+        "server": "gpu",
+        "profile": "large",
+        "group": "students",
+        "request": {"memory": 3 << 29, "cpu": 500, "nvidia.com/gpu": 1000},
+        "quotas": [
+            {"policy": "weekly", "uid": "u1", "resource": "memory", "limit": "20", "used": "26.01", "unit": "GiB-hours"}
+            | {"exhaustedUntil": "2026-01-09T00:00:00Z"},
+            {"policy": "pool", "uid": "u2", "resource": "nvidia.com/gpu", "limit": "60", "unit": "GPU-hours"},
+        ],
+        "reason": "Spawn failed: used up\x1b",
+    }
+    assert {"name": "pool", "generation": 1, "since": "2026-01-01T00:00:00Z"}.items() <= told["policies"][0].items()
+
+
+@pytest.mark.usefixtures("told")
+def test_that_nothing_was_decided_is_told_too(run: Run) -> None:
+    text = run("explain", "alice", "--at", "2026-01-02T03:00:00Z")
+    assert text.endswith(
+        "no launch was refused or warned of within 10 minutes of 2026-01-02T03:00:00Z, as far as is known\n"
+    )
 
 
 @pytest.mark.usefixtures("told")

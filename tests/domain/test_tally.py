@@ -71,6 +71,34 @@ def test_the_heaviest_users_come_first() -> None:
     assert tally.heaviest("high")[0] == ("u2", 7 * HOUR)
 
 
+def test_the_heaviest_are_told_as_they_are_now_whoever_comes_goes_or_uses_less() -> None:
+    tally = Tally()
+    for user in "abcdefg":
+        told(tally, user, 5, HIGH)
+    assert [user for user, _ in tally.heaviest("high")] == [*"abcde"]
+    told(tally, "g", 6, HIGH)
+    assert [user for user, _ in tally.heaviest("high")] == [*"gabcd"]
+    told(tally, "b", 1, HIGH)
+    assert [user for user, _ in tally.heaviest("high")] == [*"gacde"]
+    tally.forget_user("a")
+    assert [user for user, _ in tally.heaviest("high")] == [*"gcdef"]
+    told(tally, "c", 5)
+    assert [user for user, _ in tally.heaviest("high")] == [*"gdefb"]
+    tally.forget("high")
+    assert tally.heaviest("high") == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 9), st.booleans())))
+def test_the_heaviest_are_those_that_would_be_found_anew(story: list[tuple[str, int, bool]]) -> None:
+    tally = Tally()
+    for user, used, there in story:
+        told(tally, user, used, HIGH) if there else tally.forget_user(user)
+        found = tally.heaviest("high")
+        anew = {name: held["high"].used or 0 for name, held in tally._marks.items()}
+        best = sorted(((-amount, name) for name, amount in anew.items() if amount))[:5]
+        assert found == [(name, -amount) for amount, name in best]
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30), st.sets(st.sampled_from([LOW, HIGH, OVERRIDE])))))
 def test_what_came_before_leaves_no_trace(story: list[tuple[str, int, set[Policy]]]) -> None:
     tally, fresh = Tally(), Tally()

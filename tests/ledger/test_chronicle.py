@@ -1,4 +1,4 @@
-"""Who was in which group, what the policies said and what was decided, as it was then."""
+"""Who was in which group and what the policies said, as it was then."""
 
 from typing import Any
 
@@ -6,14 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Table, select
 
-from hubquota.domain.history import DecisionKind, DecisionRecord, Membership, PolicyRevision
+from hubquota.domain.history import Membership, PolicyRevision
 from hubquota.ledger import Ledger
 from hubquota.ledger.chronicle import succession
-from hubquota.ledger.tables import decisions, hub_users, memberships
-
-DECISION = DecisionRecord(
-    "d1", "hub", "alice", "", DecisionKind.REFUSED, 100, {"memory": 2**62}, ("weekly", "pool"), "ask us"
-)
+from hubquota.ledger.tables import hub_users, memberships
 
 
 def member(at: int, *groups: str) -> Membership:
@@ -103,13 +99,6 @@ def test_a_generation_that_comes_late_does_not_bring_a_deleted_policy_back() -> 
 
 def test_a_policy_seen_after_it_was_taken_for_gone_holds() -> None:
     assert succession([revision(1, 100, 300)], revision(2, 400))[-1] == revision(2, 400)
-
-
-async def test_a_decision_is_taken_once(ledger: Ledger) -> None:
-    assert await ledger.record_decision(DECISION)
-    assert not await ledger.record_decision(DECISION)
-    [row] = await rows(ledger, decisions, "id", "at", "kind", "request", "quotas")
-    assert row == ("d1", 100, DecisionKind.REFUSED, {"memory": 2**62}, ["weekly", "pool"])
 
 
 async def test_a_hub_is_covered_since_it_was_first_met(url: str) -> None:

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections import Counter
-from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
 from hubquota.ledger import Ledger, undigested
+from tests.ledger.conftest import NewUrl
 from tests.ledger.pods import Life, holding, lives, pod
 
 #: User, resource, amount, start, end.
@@ -33,14 +32,12 @@ async def read(ledger: Ledger, before: int) -> "Counter[Held]":
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=lives("u1"), second=lives("u2"), before=st.integers(0, 1600))
-def test_digests_and_the_rest_are_all_pods_once(
-    first: Life, second: Life, before: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    asyncio.run(_compared(tmp_path_factory.mktemp("ledger"), [*first.seen, *second.seen], before))
+def test_digests_and_the_rest_are_all_pods_once(first: Life, second: Life, before: int, new_url: NewUrl) -> None:
+    asyncio.run(_compared(new_url(), [*first.seen, *second.seen], before))
 
 
-async def _compared(folder: Path, seen: list[PodRecord], before: int) -> None:
-    async with await Ledger.open(f"sqlite:///{folder / 'ledger.db'}") as ledger:
+async def _compared(url: str, seen: list[PodRecord], before: int) -> None:
+    async with await Ledger.open(url) as ledger:
         await ledger.record(seen)
         everything = Counter(h for pods in (await ledger.history("hub", 0)).values() for p in pods for h in held(p))
         assert await read(ledger, before) == everything

@@ -86,7 +86,7 @@ async def ledger_of(settings: Settings) -> "AsyncIterator[Ledger]":
     """The ledger, which must be there. Raises ClickException."""
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-    from hubquota.ledger import Ledger, missing
+    from hubquota.ledger import Ledger, LedgerError, missing
 
     try:
         url = settings.database()
@@ -94,6 +94,8 @@ async def ledger_of(settings: Settings) -> "AsyncIterator[Ledger]":
             raise click.ClickException(f"there is no ledger at {file}: name the operator's database in database_url")
         async with await Ledger.open(url, settings.cluster) as ledger:
             yield ledger
+    except LedgerError as error:
+        raise click.ClickException(str(error)) from None
     except (SettingsError, SQLAlchemyError, ArgumentError, ValueError) as error:
         raise click.ClickException(f"the ledger cannot be read: {error}") from error
 

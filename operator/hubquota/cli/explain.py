@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hubquota.cli import decided
 from hubquota.cli.asking import Instant, config_option, hub_of, hub_option, ledger_of, now, output_option, settings_of
 from hubquota.cli.tables import table
-from hubquota.domain.explaining import Counted, Explanation, QuotaExplained
+from hubquota.domain.explaining import Counted, Explanation, PolicyExplained, QuotaExplained
 from hubquota.domain.explaining import explain as explained
+from hubquota.domain.history import DecisionRecord, PolicyRevision
 from hubquota.domain.metering import Meter
 from hubquota.domain.pods import rfc3339
 from hubquota.domain.policy import Policy
@@ -37,16 +41,27 @@ _REACH = 401 * DAY
 def explain(user: str, files: tuple[Path, ...], hub: str | None, at: int | None, output: str) -> None:
     """Explain where USER stands: which policies hold and why, which pods were counted, and the arithmetic.
 
-    Reads the ledger alone, no cluster; policies and groups are those of the instant.
+    Reads the ledger alone, no cluster; policies, groups and pods are those of the instant, and so is what hooks decided
+    of launches within ten minutes of it.
     """
     found = asyncio.run(_explain(user, files, hub, now() if at is None else at))
     click.echo(json.dumps(as_json(found), indent=2) if output == "json" else as_text(found))
 
 
-async def _explain(user: str, files: tuple[Path, ...], hub: str | None, at: int) -> Explanation:
+@dataclass(frozen=True)
+class Explained:
+    """One user at one instant: what the engine says of it, the policies as they stood, and what hooks decided then."""
+
+    told: Explanation
+    revisions: dict[str, PolicyRevision]
+    decisions: list[DecisionRecord]
+
+
+async def _explain(user: str, files: tuple[Path, ...], hub: str | None, at: int) -> Explained:
     async with ledger_of(settings_of(files)) as ledger:
         namespace = await hub_of(ledger, hub)
-        policies = await _policies(ledger, namespace, at)
+        revisions = await _revisions(ledger, namespace, at)
+        policies = _policies(revisions.values())
         groups = (await ledger.groups_at(namespace, at)).get(user, frozenset())
         mine = [
             known for p in await ledger.pods_of(namespace, user, at - _REACH) if (known := known_at(p, at)) is not None
@@ -60,14 +75,21 @@ async def _explain(user: str, files: tuple[Path, ...], hub: str | None, at: int)
             )
         else:
             meter.take(mine)
-        return explained(meter, mine, policies, user, groups, at)
+        told = explained(meter, mine, policies, user, groups, at)
+        around = await ledger.decisions_of(namespace, user, at - decided.AROUND, at + decided.AROUND + 1)
+        return Explained(told, revisions, around)
 
 
-async def _policies(ledger: "Ledger", hub: str, at: int) -> list[Policy]:
-    """The policies as they were at an instant; those that were not valid were not applied."""
-    held = [r for r in await ledger.policy_revisions(hub) if r.start <= at and (r.end is None or at < r.end)]
+async def _revisions(ledger: "Ledger", hub: str, at: int) -> dict[str, PolicyRevision]:
+    """The policies as they stood at an instant, by name."""
+    told = await ledger.policy_revisions(hub)
+    return {r.name: r for r in told if r.start <= at and (r.end is None or at < r.end)}
+
+
+def _policies(revisions: Iterable[PolicyRevision]) -> list[Policy]:
+    """Those that held; those that were not valid were not applied."""
     found = []
-    for revision in held:
+    for revision in revisions:
         try:
             found.append(to_policy(revision.name, PolicySpec.model_validate(revision.spec)))
         except ValueError:
@@ -75,28 +97,47 @@ async def _policies(ledger: "Ledger", hub: str, at: int) -> list[Policy]:
     return found
 
 
-def as_text(found: Explanation) -> str:
+def as_text(explained: Explained) -> str:
     """The explanation for people."""
-    standing = found.standing
+    found, standing = explained.told, explained.told.standing
     parts = [f"{printable(found.user)} at {rfc3339(standing.at)}: a launch would be {standing.verdict.lower()}"]
     parts.append(f"groups: {printable(', '.join(sorted(found.groups))) or 'none'}")
     parts += [_quota_text(quota) for quota in found.quotas]
     rows = [
-        (p.policy.name, granted(p.policy), "holds" if p.holds else "does not hold", p.why, p.role)
+        (p.policy.name, granted(p.policy), _here(p), p.why, p.role, *_stood(explained.revisions[p.policy.name]))
         for p in found.policies
     ]
-    parts.append("policies\n" + table(("NAME", "QUOTA", "HERE", "WHY", "ROLE"), rows, "  "))
+    heads = ("NAME", "QUOTA", "HERE", "WHY", "ROLE", "GENERATION", "SINCE", "UNTIL")
+    parts.append("policies\n" + table(heads, rows, "  "))
+    parts.append(decided.as_text(explained.decisions, standing.at))
     return "\n\n".join(parts)
 
 
-def as_json(found: Explanation) -> dict[str, Any]:
-    """The explanation for programs: the status, and what it came from."""
+def _here(policy: PolicyExplained) -> str:
+    return "holds" if policy.holds else "does not hold"
+
+
+def _stood(revision: PolicyRevision) -> tuple[str, str, str]:
+    """Which version of a policy it was, and from when to when it stood."""
+    end = "" if revision.end is None else rfc3339(revision.end)
+    return str(revision.generation), rfc3339(revision.start), end
+
+
+def as_json(explained: Explained) -> dict[str, Any]:
+    """The explanation for programs: the status, what it came from, and what hooks decided around it."""
+    found, stood = explained.told, {name: _stood(r) for name, r in explained.revisions.items()}
     return {
         "user": found.user,
         "groups": sorted(found.groups),
         "status": user_status(found.standing, [], 0),
-        "policies": [{"name": p.policy.name, "holds": p.holds, "why": p.why, "role": p.role} for p in found.policies],
+        "policies": [
+            {"name": p.policy.name, "holds": p.holds, "why": p.why, "role": p.role}
+            | {"generation": int(stood[p.policy.name][0]), "since": stood[p.policy.name][1]}
+            | ({"until": stood[p.policy.name][2]} if stood[p.policy.name][2] else {})
+            for p in found.policies
+        ],
         "quotas": [_quota_json(quota) for quota in found.quotas],
+        "decisions": decided.as_json(explained.decisions),
     }
 
 

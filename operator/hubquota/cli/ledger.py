@@ -5,12 +5,13 @@ import click
 from hubquota.cli.auditing import repair, verify
 from hubquota.cli.moving import forget, rename
 from hubquota.cli.pruning import prune
+from hubquota.cli.schema import check, upgrade
 
 
 @click.group()
 def ledger() -> None:
-    """Keep the ledger: audit and mend it, move and forget users, prune what is old."""
+    """Keep the ledger: its schema, audits and mends, users who move or are forgotten, and what is old."""
 
 
-for command in (verify, repair, rename, forget, prune):
+for command in (check, upgrade, verify, repair, rename, forget, prune):
     ledger.add_command(command)

@@ -178,8 +178,27 @@ class DecisionKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DecidingQuota:
+    """One policy that decided, as the hook told it: ``limit`` and ``used`` are decimal digits in ``unit``.
+
+    ``uid``: empty where the hook did not know it. ``until``: from when on it is not used up; None: nobody could say.
+    """
+
+    policy: str
+    uid: str = ""
+    resource: str = ""
+    limit: str = ""
+    used: str = ""
+    unit: str = ""
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """One decision of a hook. ``request``: base units by resource; ``quotas``: names of those that decided."""
+    """One decision of a hook. ``request``: base units by resource; ``quotas``: the policies that decided.
+
+    ``profile``: empty where none was chosen. ``group``: the one it was launched for; empty: none was chosen.
+    """
 
     id: str
     hub: str
@@ -188,8 +207,13 @@ class DecisionRecord:
     kind: DecisionKind
     at: int
     request: Mapping[str, int]
-    quotas: tuple[str, ...]
+    quotas: tuple[DecidingQuota, ...]
     message: str = ""
+    profile: str = ""
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        _in_range("instant of a decision", self.at)
 
 
 def _in_range(what: str, number: int) -> None:

@@ -78,6 +78,8 @@ class Meter:
         self._accounts: defaultdict[Owner, Account] = defaultdict(Account)
         self._pools: dict[Scope, Pool] = {}
         self._open: set[str] = set()
+        #: Whose pods are kept as records, by uid.
+        self._whose: dict[str, Owner] = {}
 
     def take(self, pods: Iterable[PodRecord]) -> tuple[set[str], set[Owner]]:
         """Take in what the ledger says of pods.
@@ -90,7 +92,8 @@ class Meter:
         for pod in pods:
             account = self._accounts[pod.user]
             before = account.live.get(pod.uid)
-            if before is None and pod.first_seen <= self.sealed_before:
+            late = before is None or before.first_seen > self.sealed_before
+            if late and pod.first_seen <= self.sealed_before:
                 doubtful.add(pod.user)
                 continue
             self._keep(account, pod)
@@ -127,6 +130,8 @@ class Meter:
         """Forget a user's pods and take in these instead: all that the ledger has."""
         account = self._accounts[user]
         self._open -= account.live.keys()
+        for uid in account.live:
+            self._whose.pop(uid, None)
         account.past, account.live = Past(), {}
         self.restore(pods)
         self._pools.clear()
@@ -137,7 +142,7 @@ class Meter:
         for account in self._accounts.values():
             ended = [p for p in account.live.values() if p.end is not None and p.last_seen < before]
             for pod in [p for p in ended if not present(p.uid)]:
-                del account.live[pod.uid]
+                del account.live[pod.uid], self._whose[pod.uid]
                 self._put_away(account, pod)
 
     def expect(self, user: str, uid: str, server: str) -> bool:
@@ -158,10 +163,13 @@ class Meter:
         return account is not None and account.pending.pop(uid, None) is not None
 
     def take_over(self, earlier: "Meter") -> None:
-        """Take over what only memory knows: the pods on their way."""
+        """Take over what this one was not told: the pods on their way, and those that ended long ago and linger."""
         for user, account in earlier._accounts.items():
             if account.pending:
                 self._accounts[user].pending = dict(account.pending)
+            lingering = [p for p in account.live.values() if p.last_seen > self.sealed_before]
+            for pod in [p for p in lingering if p.uid not in self._whose]:
+                self._keep(self._accounts[user], pod)
 
     def users(self) -> set[str]:
         """Everybody who held something, or is about to."""
@@ -177,6 +185,18 @@ class Meter:
     def open_count(self) -> int:
         """How many pods hold something now."""
         return len(self._open)
+
+    def known(self, uid: str) -> PodRecord | None:
+        """What was told of a pod; None: nothing, or it is gone for good."""
+        return self._accounts[self._whose[uid]].live[uid] if uid in self._whose else None
+
+    def open_pods(self) -> list[PodRecord]:
+        """The pods that hold something now."""
+        return [self._accounts[self._whose[uid]].live[uid] for uid in self._open]
+
+    def known_pods(self) -> Iterator[PodRecord]:
+        """The pods of which more may be told: that hold something, or ended not long ago."""
+        return (self._accounts[owner].live[uid] for uid, owner in self._whose.items())
 
     def is_open(self, user: Owner, uid: str) -> bool:
         """Whether this pod of the user holds something now, as far as was told."""
@@ -303,6 +323,7 @@ class Meter:
 
     def _keep(self, account: Account, pod: PodRecord) -> None:
         account.live[pod.uid] = pod
+        self._whose[pod.uid] = pod.user
         if pod.end is None:
             self._open.add(pod.uid)
         else:

@@ -60,6 +60,8 @@ class Tally:
     def __init__(self) -> None:
         self._marks: dict[str, dict[str, Mark]] = {}
         self._summaries: dict[str, Summary] = {}
+        #: The heaviest users as last looked for, until somebody who is, or was, among them has used another amount.
+        self._heaviest: dict[str, list[tuple[str, int]]] = {}
 
     def take(self, user: str, standing: Standing) -> set[str]:
         """Take in where a user stands now; returns the policies for which it makes a difference."""
@@ -71,6 +73,7 @@ class Tally:
                 summary.add(before[name], -1)
             if name in now:
                 summary.add(now[name], 1)
+            self._reconsider(name, user, now.get(name))
         self._marks[user] = now
         return changed
 
@@ -78,10 +81,12 @@ class Tally:
         """A user is gone."""
         for name, mark in self._marks.pop(user, {}).items():
             self._summaries[name].add(mark, -1)
+            self._reconsider(name, user, None)
 
     def forget(self, policy: str) -> None:
         """A policy is gone."""
         self._summaries.pop(policy, None)
+        self._heaviest.pop(policy, None)
         for held in self._marks.values():
             held.pop(policy, None)
 
@@ -95,8 +100,23 @@ class Tally:
 
     def heaviest(self, policy: str) -> list[tuple[str, int]]:
         """The few users who used most, and what; base units x microseconds."""
+        if policy not in self._heaviest:
+            self._heaviest[policy] = self._look_for_heaviest(policy)
+        return self._heaviest[policy]
+
+    def _look_for_heaviest(self, policy: str) -> list[tuple[str, int]]:
         used = ((held[policy].used or 0, user) for user, held in self._marks.items() if policy in held)
         return [(user, amount) for amount, user in heapq.nsmallest(_HEAVIEST, used, lambda u: (-u[0], u[1])) if amount]
+
+    def _reconsider(self, policy: str, user: str, mark: Mark | None) -> None:
+        """Look for the heaviest anew where a user is or may be one of them."""
+        known = self._heaviest.get(policy)
+        if known is None:
+            return
+        used = (mark.used if mark is not None else None) or 0
+        least = known[-1][1] if len(known) == _HEAVIEST else 0
+        if used >= max(least, 1) or any(name == user for name, _ in known):
+            del self._heaviest[policy]
 
 
 def marks(standing: Standing) -> dict[str, Mark]:

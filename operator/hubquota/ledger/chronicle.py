@@ -1,4 +1,4 @@
-"""What cannot be learnt later: who was in which group, what the policies said, who used the hub, what was decided.
+"""What cannot be learnt later: who was in which group, what the policies said, who used the hub.
 
 Each function writes over the connection it is given and changes nothing where it is told what is known already.
 """
@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 from sqlalchemy import ColumnElement, Table, and_, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hubquota.domain.history import DecisionRecord, Membership, PolicyRevision
+from hubquota.domain.history import Membership, PolicyRevision
 from hubquota.ledger.rows import batches
-from hubquota.ledger.tables import decisions, hub_users, hubs, memberships, policy_revisions
+from hubquota.ledger.tables import hub_users, hubs, memberships, policy_revisions
 
 
 async def cover(connection: AsyncConnection, cluster: str, hub: str, now: int) -> int:
@@ -134,16 +134,6 @@ def succession(known: Iterable[PolicyRevision], seen: PolicyRevision) -> list[Po
         ordered.insert(0, replace(revision, start=start, end=until))
         until = start
     return ordered
-
-
-async def decide(connection: AsyncConnection, cluster: str, decision: DecisionRecord) -> bool:
-    """Note a decision. False, and nothing changes, where its id is known: events are told more than once."""
-    known = select(decisions.c.id).where(decisions.c.id == decision.id)
-    if (await connection.execute(known)).first() is not None:
-        return False
-    row = asdict(decision) | {"cluster": cluster, "quotas": list(decision.quotas), "request": dict(decision.request)}
-    await connection.execute(insert(decisions).values(row))
-    return True
 
 
 async def _write_policy(

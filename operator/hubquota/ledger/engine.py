@@ -1,9 +1,10 @@
-"""Connections to the ledger's database, with what SQLite needs to be safe and exact."""
+"""Connections to the ledger's database, with what each database needs to be safe and exact."""
 
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 #: The drivers that are tried and shipped, by what an admin writes before ``://``.
@@ -14,28 +15,45 @@ _BUSY_MILLISECONDS: Final = 10_000
 def connect(url: str) -> AsyncEngine:
     """An engine for an SQLAlchemy URL such as ``sqlite:///hubquota.db``. Nothing is opened yet.
 
-    Raises sqlalchemy.exc.ArgumentError where it cannot be read as one, ValueError for a database that is not served.
+    Raises sqlalchemy.exc.ArgumentError where it cannot be read as one, or the database is none that is served.
     """
-    engine = create_async_engine(_with_driver(make_url(url)))
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _prepare)
-        event.listen(engine.sync_engine, "begin", _begin)
+    parsed = _with_driver(_parsed(url))
+    if parsed.get_backend_name() == "postgresql":
+        # Only now: its driver need not be there for SQLite.
+        from hubquota.ledger import postgresql
+
+        engine = create_async_engine(
+            parsed, connect_args=postgresql.arguments(dict(parsed.query)), hide_parameters=True, **postgresql.POOL
+        )
+        postgresql.bound(engine)
+        return engine
+    engine = create_async_engine(parsed)
+    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "begin", _begin)
     return engine
 
 
 def missing(url: str) -> Path | None:
     """The file of an SQLite ledger that is not there; None: it is there, or the database is another."""
-    parsed = make_url(url)
+    parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         return None
     file = Path(parsed.database)
     return None if file.exists() else file
 
 
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):  # its own words could hold a part of a password
+        told = "database_url cannot be read: write sqlite:///FILE or postgresql://USER@HOST:5432/DATABASE"
+        raise ArgumentError(f"{told}, with characters such as @ : / in a password as %40 %3A %2F") from None
+
+
 def _with_driver(url: URL) -> URL:
     database = url.get_backend_name()
     if database not in _DRIVERS:
-        raise ValueError(f"the ledger cannot live in {database}: write a URL of sqlite or postgresql")
+        raise ArgumentError(f"the ledger cannot live in {database}: write a URL of sqlite or postgresql")
     return url.set(drivername=_DRIVERS[database])
 
 

@@ -30,7 +30,7 @@ from hubquota.ledger.wiping import zero
 _OF_PODS: Final = ("component", "component_name", "instance_type", "image", "hook_version", "decision")
 #: Sentences that people or programs wrote, in which the name is replaced wherever it is a word, whoever's row it is.
 _SENTENCES: Final[tuple[tuple[Table, tuple[str, ...]], ...]] = (
-    (decisions, ("message",)),
+    (decisions, ("message", "profile")),
     (adjustments, ("reason", "by", "source", "voided_by")),
     (changes, ("by", "reason")),
 )

@@ -67,6 +67,14 @@ def gone_before(scheduled: int) -> int:
     return scheduled + SECOND
 
 
+def gone_by(pod: PodRecord, placed: Iterable[int], latest: int) -> int:
+    """By when a pod was gone that was missed: ``latest``, or when the next of its name was placed.
+
+    ``placed``: when pods of its name were, itself included or not; a cluster has one pod of a name at a time.
+    """
+    return min((latest, *(gone_before(scheduled) for scheduled in placed if scheduled > pod.scheduled)))
+
+
 def _earlier(left: int | None, right: int | None) -> int | None:
     return min((at for at in (left, right) if at is not None), default=None)
 

@@ -1,8 +1,9 @@
 """Pods' records as rows and back."""
 
 import json
+import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -10,8 +11,10 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import Select
 
-from hubquota.domain.history import PodEnd, PodRecord, SegmentRecord
+from hubquota.domain.history import HowEnded, PodEnd, PodRecord, SegmentRecord
 from hubquota.ledger.tables import pod_groups, pods, segments
+
+logger = logging.getLogger(__name__)
 
 #: Pods read or written at once: well below the number of parameters that a statement may have.
 BATCH: Final = 500
@@ -22,6 +25,8 @@ _ALIKE: Final = tuple(
 #: Characters of a digest: PostgreSQL takes no more than some 2,700 bytes in a row of an index.
 _LONGEST_DIGEST: Final = 1000
 T = TypeVar("T")
+#: Is told of a row that cannot be read: hub, uid, and what is wrong with it.
+Aside = Callable[[str, str, str], None]
 
 
 def batches(items: Iterable[T]) -> Iterator[list[T]]:
@@ -31,22 +36,35 @@ def batches(items: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-async def load(connection: AsyncConnection, uids: Collection[str]) -> dict[str, PodRecord]:
+def tell(hub: str, uid: str, fault: str) -> None:
+    """Say that a pod's row cannot be read. Its neighbours go on without it."""
+    logger.error("hub=%s pod=%s its row in the ledger cannot be read: %s: see hubquota ledger verify", hub, uid, fault)
+
+
+async def load(connection: AsyncConnection, uids: Collection[str], aside: Aside = tell) -> dict[str, PodRecord]:
     """The records of these pods, as far as the ledger has them, by uid; their rows stay as read until the commit."""
-    found: dict[str, PodRecord] = {}
+    return {uid: record for uid, record in (await load_all(connection, uids, aside)).items() if record is not None}
+
+
+async def load_all(
+    connection: AsyncConnection, uids: Collection[str], aside: Aside = tell
+) -> dict[str, PodRecord | None]:
+    """The same, and None of those whose row is there but cannot be read."""
+    found: dict[str, PodRecord | None] = {}
     for batch in batches(sorted(uids)):
         # One order for all, so that two writers wait for each other and never for ever.
         query = select(pods).where(pods.c.uid.in_(batch)).order_by(pods.c.uid).with_for_update()
         rows = (await connection.execute(query)).all()
-        found |= {record.uid: record for record in await _records(connection, rows)}
+        found |= dict.fromkeys(row.uid for row in rows)
+        found |= {record.uid: record for record in await _records(connection, rows, aside)}
     return found
 
 
-async def stream(connection: AsyncConnection, query: Select[Any]) -> AsyncIterator[PodRecord]:
-    """The records of a query for whole rows of ``pods``, read as they are asked for."""
+async def stream(connection: AsyncConnection, query: Select[Any], aside: Aside = tell) -> AsyncIterator[PodRecord]:
+    """The records of a query for whole rows of ``pods``, read as they are asked for; without those set ``aside``."""
     async with connection.stream(query) as rows:
         async for batch in rows.partitions(BATCH):
-            for record in await _records(connection, batch):
+            for record in await _records(connection, batch, aside):
                 yield record
 
 
@@ -99,8 +117,13 @@ def _row(record: PodRecord) -> dict[str, Any]:
 
 
 def undigested(digest: str) -> tuple[dict[str, int], tuple[str, ...]]:
-    """What a digest tells: what the pod held, in base units by resource, and the groups whose pools it charged."""
+    """What a digest tells: what the pod held, in base units by resource, and the groups whose pools it charged.
+
+    Raises ValueError, TypeError or AttributeError where it is none.
+    """
     held, groups = json.loads(digest)
+    if not all(isinstance(amount, int) for amount in held.values()):
+        raise ValueError("it tells amounts that are no whole numbers")
     return held, tuple(groups)
 
 
@@ -126,20 +149,27 @@ def _segment_rows(records: Iterable[PodRecord]) -> list[dict[str, Any]]:
     ]
 
 
-async def _records(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[PodRecord]:
+async def _records(connection: AsyncConnection, rows: Sequence[Row[Any]], aside: Aside) -> list[PodRecord]:
     uids = [row.uid for row in rows]
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for uid, group in await connection.execute(select(pod_groups).where(pod_groups.c.uid.in_(uids))):
         groups[uid].append(group)
-    held: defaultdict[str, list[SegmentRecord]] = defaultdict(list)
+    held: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     for row in await connection.execute(select(segments).where(segments.c.uid.in_(uids))):
-        held[row.uid].append(SegmentRecord(row.resource, row.request, row.limit, row.start, row.end))
-    return [record_of(row, groups.get(row.uid, ()), held.get(row.uid, ())) for row in rows]
+        held[row.uid].append(row)
+    found = []
+    for row in rows:
+        try:
+            found.append(record_of(row, groups.get(row.uid, ()), held.get(row.uid, ())))
+        except ValueError as fault:
+            aside(row.hub, row.uid, str(fault))
+    return found
 
 
-def record_of(row: Row[Any], groups: Sequence[str], held: Sequence[SegmentRecord]) -> PodRecord:
+def record_of(row: Row[Any], groups: Sequence[str], held: Sequence[Row[Any]]) -> PodRecord:
     """The record of a row of ``pods`` and its parts. Raises ValueError where they cannot be one."""
-    end = None if row.finished is None else PodEnd(row.finished, row.how_ended, row.bound)
+    end = None if row.finished is None else PodEnd(row.finished, HowEnded(row.how_ended), row.bound)
     columns = row._mapping
     fields = {name: columns[name] for name in _ALIKE}
-    return PodRecord(**fields, groups=tuple(groups), segments=tuple(held), end=end)
+    stretches = tuple(SegmentRecord(s.resource, s.request, s.limit, s.start, s.end) for s in held)
+    return PodRecord(**fields, groups=tuple(groups), segments=stretches, end=end)

@@ -13,13 +13,15 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Enum,
+    Dialect,
     ForeignKey,
     Index,
     MetaData,
     String,
     Table,
     Text,
+    TypeDecorator,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -50,11 +52,31 @@ def _word(name: str, **more: Any) -> Column[str]:  # noqa: ANN401 - a column's o
     return Column(name, Text, nullable=False, **more)
 
 
-def _one_of(kind: type[StrEnum]) -> Enum:
-    """Words, not a type of the database: a newer version adds some without locking a table."""
-    return Enum(
-        kind, native_enum=False, create_constraint=False, length=32, values_callable=lambda k: [e.value for e in k]
-    )
+class Word(TypeDecorator[str]):
+    """One of a list of words, not a type of the database: a newer version adds some without locking a table.
+
+    A word that this version does not know is read as it is, so that it spoils no other row.
+    """
+
+    impl = String(32)
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+        self._members = {member.value: member for member in kind}
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Only words of the list are written. Raises ValueError for others."""
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """The member of the list, where it is one."""
+        return None if value is None else self._members.get(value, value)
+
+
+def _one_of(kind: type[StrEnum]) -> Word:
+    return Word(kind)
 
 
 pods: Final = Table(
@@ -181,8 +203,21 @@ decisions: Final = Table(
     Column("request", Json, nullable=False),
     Column("quotas", Json, nullable=False),
     _word("message"),
+    _word("profile", server_default=text("''")),
+    _word("group", server_default=text("''")),
     Index("ix_decisions_hub_at", "cluster", "hub", "at"),
     Index("ix_decisions_hub_user_at", "cluster", "hub", "user", "at"),
+)
+
+#: How many decisions each policy made, so that a start need not count them, and pruning takes none away.
+decision_counts: Final = Table(
+    "decision_counts",
+    metadata,
+    _word("cluster", primary_key=True),
+    _word("hub", primary_key=True),
+    _word("policy", primary_key=True),  # its uid
+    Column("kind", _one_of(DecisionKind), primary_key=True),
+    Column("count", BigInteger, nullable=False),
 )
 
 #: Append-only: one that was wrong is voided, not edited. Empty until grants exist.

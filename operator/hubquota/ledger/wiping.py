@@ -35,7 +35,14 @@ async def _sqlite(engine: AsyncEngine) -> str | None:
 
 
 async def _postgresql(engine: AsyncEngine) -> str | None:
+    from hubquota.ledger.postgresql import PATIENT
+
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        # For this connection alone, which is then closed: a large table takes longer than a statement may.
+        await connection.exec_driver_sql(f"SET statement_timeout = '{PATIENT}s'")
+        if (driver := (await connection.get_raw_connection()).driver_connection) is not None:
+            driver.patience = PATIENT
         for table in (*_TABLES, "changes"):
             await connection.exec_driver_sql(f"VACUUM {table}")
+        await connection.invalidate()
     return "PostgreSQL lets go of older rows; their bytes stay until it writes over them, in its files, WAL and backups"

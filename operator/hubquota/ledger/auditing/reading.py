@@ -2,19 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Row, String, select, type_coerce
+from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hubquota.domain.history import HowEnded, PodRecord, SegmentRecord
+from hubquota.domain.history import PodRecord
 from hubquota.ledger.ledger import Ledger
 from hubquota.ledger.rows import BATCH, batches, record_of
 from hubquota.ledger.tables import pod_groups, pods, segments
-
-#: All columns of ``pods``; a word for an end that this version does not know can be read too.
-_COLUMNS: Final = tuple(type_coerce(c, String).label(c.name) if c.name == "how_ended" else c for c in pods.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ async def pages(ledger: Ledger, wanted: Callable[[str], bool]) -> AsyncIterator[
     last = ""
     while True:
         # By uid alone: another condition could lead a database to sort all that is left for each page.
-        query = select(*_COLUMNS).where(pods.c.uid > last).order_by(pods.c.uid).limit(BATCH)
+        query = select(pods).where(pods.c.uid > last).order_by(pods.c.uid).limit(BATCH)
         async with ledger.reading() as connection:
             rows = (await connection.execute(query)).all()
             ours = [row for row in rows if row.cluster == ledger.cluster and wanted(row.hub)]
@@ -60,7 +57,7 @@ async def by_uid(ledger: Ledger, uids: Sequence[str]) -> dict[str, Kept]:
 
 async def read(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Kept]:
     """The rows of some pods: few enough for one statement."""
-    return await _whole(connection, (await connection.execute(select(*_COLUMNS).where(which))).all())
+    return await _whole(connection, (await connection.execute(select(pods).where(which))).all())
 
 
 async def _whole(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Kept]:
@@ -76,10 +73,6 @@ async def _whole(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[
 
 def _kept(row: Row[Any], groups: Sequence[str], held: Sequence[Row[Any]]) -> Kept:
     try:
-        stretches = [SegmentRecord(s.resource, s.request, s.limit, s.start, s.end) for s in held]
-        record = record_of(row, groups, stretches)
-        if record.end is None:
-            return Kept(row, record)
-        return Kept(row, replace(record, end=replace(record.end, how=HowEnded(row.how_ended))))
+        return Kept(row, record_of(row, groups, held))
     except ValueError as fault:
         return Kept(row, None, str(fault))
