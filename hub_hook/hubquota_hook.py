@@ -8,27 +8,44 @@ In ``jupyterhub_config.py``, or in z2jh's ``hub.extraConfig``, after all other s
 Options are traits of ``c.HubQuota`` (z2jh: ``hub.config.HubQuota``). The file needs nothing but what a z2jh hub image
 has. It reads what the operator wrote (one GET a launch) and compares times; it measures nothing. No exception of its
 own but a refusal ever reaches the hub.
+
+It is one file so that it can be mounted. From top to bottom: the options; what a launch asks for; judging it by plain
+values; the words for people; counting; reading from the API server and telling it; what is done to the hub's spawner;
+and at the end the gate, which calls all these in their order.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import html
+import inspect
 import json
+import math
+import os
 import re
+import time
+import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from email.utils import parsedate_to_datetime
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NoReturn
 
+import jinja2
+import jinja2.meta
 from kubespawner import KubeSpawner
 from kubespawner.clients import shared_client
+from markupsafe import Markup
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from tornado.web import HTTPError
 from traitlets import Bool, Float, TraitError, Unicode, Union, validate
 from traitlets import Callable as CallableTrait
 from traitlets.config import Configurable
+from traitlets.utils.importstring import import_item
 
 try:
     from jupyterhub.spawner import SpawnException
@@ -36,90 +53,142 @@ except ImportError:  # JupyterHub 5
     SpawnException = None
 
 __version__ = "0.1.0.dev0"
-
 Json = dict[str, Any]
 Hook = Callable[..., Any]
-
-_API = "/apis/hubquota.dev/v1alpha1"
-_HEARTBEAT = "hubquota-heartbeat"
-_IN_FLIGHT = 8
-_SHARED_SECONDS = 1.0
-_POLL_SECONDS = 0.1
-_AT_CAP = "hubquota.dev/at-cap"
-_MOST_GROUPS = 256
-_LONGEST_NAME = 255
-#: All annotations of a pod may take 256 KiB together; as many bytes of JSON as the groups may take of it.
-_GROUP_BYTES = 160 * 1024
-#: Names of groups looked at before the hub's loop has its turn again.
-_AT_A_TIME = 1000
-_RETRY_SPREAD = 61
+#: Reasons of a refusal, as JupyterHub's metrics show them.
+EXCEEDED, FAILED = "compute-quota-exceeded", "compute-quota-failed"
+FOREIGN, UNUSABLE = "compute-quota-foreign-group", "server-options-unusable"
 _OURS = "hubquota.dev/"
-_GIB_IN = {"MiB-hours": Decimal(1024), "TiB-hours": 1 / Decimal(1024)}
-_PERIODS = {"Day": "today", "Week": "this week", "Month": "this month", "Quarter": "this quarter", "Year": "this year"}
-#: Now is the API server's Date header, cut to a whole second: a stretch that begins within it has begun. Ends are whole
-#: seconds, so for them the cut is exact.
-_TICK = timedelta(seconds=1)
-_INSTANT = "%Y-%m-%d %H:%M:%S UTC"
-_LINK = re.compile(r"(?:https://|mailto:)[^\s<>\"']+")
-_PLAIN_NAME = re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){0,51}[a-z0-9]|[a-z]")
 
 
-class Unanswered(Exception):
-    """The question cannot be answered now; the message says what is wrong and what to mend."""
+# --- Options, and how the hook comes before every launch ---
+
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_BASES = ("Configurable", "LoggingConfigurable", "SingletonConfigurable")
+_SECONDS = "a number of seconds, more than 0 and at most 3600, such as 2.0"
+_TEMPLATE = "a Jinja2 template of the variables that docs/hook.md lists, such as {{ text }}"
 
 
 class HubQuota(Configurable):
-    """How launches are judged."""
+    """How launches are judged. ``write``: what an admin reads where a trait is wrong."""
 
     failover_open = Bool(
         True,
         help="Whether a launch goes on where no answer can be had (operator stopped, API away). False refuses it.",
-    ).tag(config=True)
-    timeout = Float(2.0, help="Seconds that a decision may take.").tag(config=True)
+    ).tag(config=True, write="True or False")
+    timeout = Float(2.0, help="Seconds that a decision may take, beside `first_launch_timeout`.").tag(
+        config=True, write=_SECONDS
+    )
     max_staleness = Float(
         300.0, help="Seconds after the operator's last heartbeat at which its word no longer counts."
-    ).tag(config=True)
+    ).tag(config=True, write=_SECONDS)
     first_launch_timeout = Float(
         5.0, help="Seconds to wait for the operator's answer for a new user or changed groups, where it matters."
-    ).tag(config=True)
+    ).tag(config=True, write=_SECONDS)
     launch_group = Union(
         [Unicode(), CallableTrait()],
         default_value="",
         help="The group a server is launched for: a key of user_options, or a callable of the spawner. Empty: none.",
-    ).tag(config=True)
-    namespace = Unicode("", help="The namespace of the hub's quotas. Empty: where the hub runs.").tag(config=True)
-    primehub_annotation = Bool(False, help="Whether pods carry PrimeHub's annotation primehub.io/usage too.").tag(
-        config=True
+    ).tag(config=True, write="the name of a key of user_options, or a callable that takes the spawner")
+    namespace = Unicode("", help="The namespace of the hub's quotas. Empty: where the hub runs.").tag(
+        config=True, write="the name of a namespace, such as jupyterhub, or nothing"
     )
+    primehub_annotation = Bool(False, help="Whether pods carry PrimeHub's annotation primehub.io/usage too.").tag(
+        config=True, write="True or False"
+    )
+    message_template = Unicode(
+        "{{ text }}", help="What a refusal says as plain text, as a Jinja2 template. It has to be complete by itself."
+    ).tag(config=True, write=_TEMPLATE)
+    html_template = Unicode(
+        "{{ html }}", help="What a refusal says on the hub's pages, as a Jinja2 template that escapes what it is given."
+    ).tag(config=True, write=_TEMPLATE)
 
     @validate("timeout", "max_staleness", "first_launch_timeout")
-    def _positive(self, proposal: Any) -> float:
+    def _seconds(self, proposal: Any) -> float:
         if not 0 < proposal["value"] <= 3600:
-            raise TraitError(f"HubQuota.{proposal['trait'].name} must be more than 0 and at most 3600 seconds")
+            raise TraitError("it must be more than 0 and at most 3600")
         return float(proposal["value"])
+
+    @validate("namespace")
+    def _name_of_a_namespace(self, proposal: Any) -> str:
+        name = str(proposal["value"])
+        if name and not _NAMESPACE.fullmatch(name):
+            raise TraitError("no namespace can have this name")
+        return name
+
+    @validate("message_template", "html_template")
+    def _template(self, proposal: Any) -> str:
+        """It is tried at the hub's start, on all that a refusal can be, and not at a user's launch."""
+        text = str(proposal["value"])
+        _try_template(text, as_html=proposal["trait"].name == "html_template")
+        return text
 
 
 def setup_hubquota(c: Any) -> None:
     """Put the hook before every launch. Raises traitlets' TraitError where a trait of c.HubQuota is wrong."""
-    unknown = [name for name in c.HubQuota if not HubQuota.class_traits(config=True).get(name)]
-    if unknown:
-        known = ", ".join(sorted(HubQuota.class_traits(config=True)))
-        raise TraitError(f"c.HubQuota has no {', '.join(sorted(unknown))}: write one of {known}")
-    classes = ["Spawner", "KubeSpawner"]
-    chosen = c.JupyterHub.spawner_class if "spawner_class" in c.JupyterHub else "KubeSpawner"
-    name = chosen.__name__ if isinstance(chosen, type) else str(chosen).rpartition(".")[2]
-    if name not in ("kubespawner", *classes):
-        classes.append(name)
+    options = _options(c)
+    classes = _spawner_classes(c)
     # The most specific class's hook is the one that would have run without us.
     earlier = [c[name].pre_spawn_hook for name in classes if name in c and "pre_spawn_hook" in c[name]]
-    options = HubQuota(config=c)
-    gate = Gate(options, earlier[-1] if earlier else None)
+    hook = _hook(Gate(options, _without_us(earlier[-1]) if earlier else None))
     _tell_in_progress(options.timeout + options.first_launch_timeout)
     for name in classes:
-        c[name].pre_spawn_hook = gate.pre_spawn
+        c[name].pre_spawn_hook = hook
 
 
-# Judging: plain values in, plain values out.
+def _options(c: Any) -> HubQuota:
+    """The traits that are set. Raises TraitError with what to write instead."""
+    traits = HubQuota.class_traits(config=True)
+    unknown = sorted(name for name in c.HubQuota if name not in traits)
+    if unknown:
+        raise TraitError(f"c.HubQuota has no {', '.join(unknown)}: write one of {', '.join(sorted(traits))}")
+    for name, value in c.HubQuota.items():
+        try:
+            HubQuota(**{name: value})
+        except TraitError as fault:
+            raise TraitError(
+                f"c.HubQuota.{name} cannot be {_short(repr(value))}: {fault}. Write {traits[name].metadata['write']}."
+            ) from fault
+    return HubQuota(config=c)
+
+
+def _spawner_classes(c: Any) -> list[str]:
+    """The names under which the hub's spawner is configured, the most specific last."""
+    chosen = c.JupyterHub.spawner_class if "spawner_class" in c.JupyterHub else "kubespawner"
+    if isinstance(chosen, str) and "." in chosen:
+        # A module that is not there is the hub's own error, which says more.
+        with contextlib.suppress(ImportError):
+            chosen = import_item(chosen)
+    if isinstance(chosen, type):
+        lineage = [cls.__name__ for cls in reversed(chosen.__mro__) if issubclass(cls, Configurable)]
+        return list(dict.fromkeys(["Spawner", "KubeSpawner", *(name for name in lineage if name not in _BASES)]))
+    name = chosen.rpartition(".")[2]
+    return ["Spawner", "KubeSpawner", *([] if name in ("kubespawner", "KubeSpawner") else [name])]
+
+
+def _hook(gate: "Gate") -> Hook:
+    """The gate as a plain function: traitlets gives each spawner a copy of a method, and of all that it belongs to."""
+
+    async def pre_spawn(spawner: Any) -> None:
+        await gate.pre_spawn(spawner)
+
+    pre_spawn.hubquota_earlier = gate.earlier  # type: ignore[attr-defined]
+    return pre_spawn
+
+
+def _without_us(hook: "Hook | None") -> "Hook | None":
+    """The hook that was there before ours, where setup_hubquota is called again."""
+    earlier: Hook | None = getattr(hook, "hubquota_earlier", hook)
+    return earlier
+
+
+# --- What is launched: the profile, what it asks for, and for which group ---
+
+_QUANTITY = re.compile(
+    r"[+]?([0-9]{1,30}(?:[.][0-9]{0,30})?|[.][0-9]{1,30})([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?"
+)
+_SUFFIXES = {suffix: Fraction(10) ** (3 * power) for power, suffix in enumerate("num kMGTPE", -3)}
+_SUFFIXES |= {f"{letter}i": Fraction(1024) ** power for power, letter in enumerate("KMGTPE", 1)}
 
 
 @dataclass(frozen=True)
@@ -136,12 +205,166 @@ class Launch:
     group: str = ""
 
 
+class Unusable(Exception):
+    """What a user chose cannot be started, whatever is left of a quota; the message says why, for the user."""
+
+
+async def apply_profile(spawner: Any) -> None:
+    """Have the profile's requests on the spawner now: KubeSpawner applies them only after this hook. Raises Unusable.
+
+    It would raise the same when it starts, and the hub count it as a failure of its own: anybody could end it so.
+    """
+    if not hasattr(spawner, "load_user_options"):
+        return
+    try:
+        await spawner.load_user_options()
+    except ValueError as fault:
+        raise Unusable(_short(str(fault), 500)) from fault
+    except (AttributeError, LookupError, RecursionError, TypeError, TraitError) as fault:
+        raise Unusable("they are not of the form that this hub's profiles expect") from fault
+
+
+async def profile_of(spawner: Any) -> str:
+    """The slug of the profile that KubeSpawner applies, the default one where none was chosen. Empty: there is none.
+
+    Where the hub has no profiles a user may still send the name of one, which then is not worth an exception.
+    """
+    profiles = getattr(spawner, "profile_list", None)
+    profiles = await _awaited(profiles(spawner)) if callable(profiles) else profiles
+    chosen = _user_options(spawner).get("profile")
+    if profiles and not chosen and hasattr(spawner, "_get_initialized_profile_list"):
+        known = spawner._get_initialized_profile_list(spawner._sorted_dict_values(profiles))
+        chosen = next((profile["slug"] for profile in known if profile.get("default")), "")
+    return str(chosen) if profiles and chosen else ""  # one that was chosen was checked by load_user_options
+
+
+def _user_options(spawner: Any) -> Mapping[str, Any]:
+    """What the user chose: any JSON that was sent to the hub; nothing where it is no object."""
+    options = spawner.user_options
+    return options if isinstance(options, Mapping) else {}
+
+
+def requested(spawner: Any) -> dict[str, int]:
+    """What a launch asks for, as the scheduler counts it: bytes of memory, thousandths of everything else.
+
+    Of all containers that run together, or of one that runs before them where that asks for more. Raises ValueError.
+    """
+    beside: dict[str, int] = {}
+    before: dict[str, int] = {}
+    for container in _containers(spawner, "init_containers"):
+        asked = _asked_for(container)
+        if container.get("restartPolicy", container.get("restart_policy")) == "Always":
+            beside = _sum(beside, asked)
+        else:
+            before = _larger(before, _sum(beside, asked))
+    for container in (_notebook(spawner), *_containers(spawner, "extra_containers")):
+        beside = _sum(beside, _asked_for(container))
+    return {name: amount for name, amount in _larger(before, beside).items() if amount > 0}
+
+
+def _notebook(spawner: Any) -> Json:
+    """The container that KubeSpawner makes."""
+    requests = {"cpu": spawner.cpu_guarantee, "memory": spawner.mem_guarantee}
+    limits = {"cpu": spawner.cpu_limit, "memory": spawner.mem_limit}
+    of = {
+        "requests": {**requests, **(spawner.extra_resource_guarantees or {})},
+        "limits": {**limits, **(spawner.extra_resource_limits or {})},
+    }
+    return {"resources": {kind: {name: amount for name, amount in of[kind].items() if amount} for kind in of}}
+
+
+def _containers(spawner: Any, name: str) -> Iterator[Json]:
+    """An admin's own containers, which KubeSpawner takes as a list or by keys."""
+    listed = getattr(spawner, name, None) or ()
+    for container in listed.values() if isinstance(listed, Mapping) else listed:
+        if isinstance(container, Mapping):
+            yield dict(container)
+
+
+def _asked_for(container: Json) -> dict[str, int]:
+    """A container's requests; its limits where there is no request, as the API server has it."""
+    resources = container.get("resources") or {}
+    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return {name: quantity(amount, 1 if name == "memory" else 1000) for name, amount in asked.items()}
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+
+
+def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in {**one, **other}}
+
+
+def quantity(amount: object, times: int = 1) -> int:
+    """A quantity of Kubernetes, such as ``10Gi``, ``500m`` or 1.5, rounded up. Raises ValueError."""
+    found = _QUANTITY.fullmatch(str(amount))
+    if found is None:
+        raise ValueError(f"{_short(repr(amount))} is no quantity of Kubernetes: write one such as 1, 500m or 10Gi")
+    number, suffix = found[1].rstrip("."), found[2] or " "
+    unit = _SUFFIXES.get(suffix) or Fraction(f"1{suffix}")
+    return math.ceil(Fraction(number) * unit * times)
+
+
+# --- The user's groups ---
+
+_MOST_GROUPS = 256
+_LONGEST_NAME = 255
+#: All annotations of a pod may take 256 KiB together; as many bytes of JSON as the groups may take of it.
+_GROUP_BYTES = 160 * 1024
+#: Names of groups looked at before the hub's loop has its turn again.
+_AT_A_TIME = 1000
+
+
+async def names_of(groups: Iterable[Any]) -> list[str]:
+    """The names of a user's groups. The hub's loop has its turn in between, however many there are."""
+    names: list[str] = []
+    for group in list(groups):
+        names.append(group.name)
+        if len(names) % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
+    return names
+
+
+async def kept_groups(names: Iterable[str], named: "frozenset[str]") -> list[str]:
+    """The groups of a user that are told, in order: at most 256, those that policies name (``named``) first.
+
+    A name that no policy can hold is none of them. The hub's loop has its turn in between, however many there are.
+    """
+    first: list[str] = []
+    rest: list[str] = []
+    for number, name in enumerate(names, 1):
+        if 0 < len(name) <= _LONGEST_NAME and "\0" not in name:
+            (first if name in named else rest).append(name)
+        if number % _AT_A_TIME == 0:
+            first, rest = sorted(first)[:_MOST_GROUPS], sorted(rest)[:_MOST_GROUPS]
+            await asyncio.sleep(0)
+    kept: list[str] = []
+    left = _GROUP_BYTES
+    for name in (sorted(first) + sorted(rest))[:_MOST_GROUPS]:
+        left -= len(json.dumps(name, ensure_ascii=False).encode()) + 2
+        if left < 0:
+            break
+        kept.append(name)
+    return sorted(kept)
+
+
+# --- Judging: plain values in, plain values out ---
+
+_GIB_IN = {"MiB-hours": Decimal(1024), "TiB-hours": 1 / Decimal(1024)}
+#: Now is the API server's Date header, cut to a whole second: a stretch that begins within it has begun. Ends are whole
+#: seconds, so for them the cut is exact.
+_TICK = timedelta(seconds=1)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What becomes of a launch. ``until`` None: not within what is known; ``until_if_stopped``: if all stopped now."""
 
     refusing: Sequence[Json] = ()
     warning: Sequence[Json] = ()
+    observed: Sequence[Json] = ()
+    """Used up, but nobody is refused or told for them."""
     open: Sequence[Json] = ()
     until: "datetime | None" = None
     until_if_stopped: "datetime | None" = None
@@ -160,13 +383,14 @@ def judge(
     """
     touched = [q for q in quotas if touches(q, launch)]
     hit = [q for q in touched if used_up(q, running, launch, now)]
-    refusing = [q for q in hit if q["enforcement"] == "Deny"]
+    refusing = sorted((q for q in hit if q["enforcement"] == "Deny"), key=lambda q: _ends(q, now), reverse=True)
     shown = [q for q in touched if q["enforcement"] in ("Deny", "Warn") and q not in hit]
     # Servers at once are counted, not foreseen: one that is not full now is not full later either.
     denying = [q for q in touched if q["enforcement"] == "Deny" and ("window" in q or q in hit)]
     return Verdict(
         refusing=refusing,
         warning=[q for q in hit if q["enforcement"] == "Warn"],
+        observed=[q for q in hit if q["enforcement"] not in ("Deny", "Warn")],
         open=shown,
         until=first_open(denying, "blocked", now, [foreseen, *map(_foreseen, denying)]) if refusing else None,
         until_if_stopped=first_open(denying, "blockedIfStopped", now, [foreseen]) if refusing else None,
@@ -203,6 +427,13 @@ def first_open(
             return None
         at = max(until for until in ends if until is not None)
     return None
+
+
+def _ends(quota: Json, now: datetime) -> datetime:
+    """When the stretch ends that a quota is in; a quota of which that is not known decides before all others."""
+    ends = [end for start, end in stretches(quota, "blocked") if start < now + _TICK and (end is None or now < end)]
+    never = datetime.max.replace(tzinfo=timezone.utc)
+    return max((end or never for end in ends), default=never)
 
 
 def _foreseen(quota: Json) -> "datetime | None":
@@ -259,49 +490,134 @@ def instant(text: str) -> datetime:
     return moment
 
 
-def user_quota_name(user: str) -> str:
-    """The name of a user's UserQuota: the operator's function, word for word."""
-    if _PLAIN_NAME.fullmatch(user):
-        return user
-    digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    slug = re.sub(r"[^a-z0-9]+", "-", user.lower()).strip("-")[:40].strip("-")
-    return f"u-{slug}--{digest}" if slug[:1].isdigit() else f"{slug or 'u'}--{digest}"
+# --- Words for people: the plain text is complete by itself, the HTML says the same ---
+
+_PERIODS = {"Day": "today", "Week": "this week", "Month": "this month", "Quarter": "this quarter", "Year": "this year"}
+_INSTANT = "%Y-%m-%d %H:%M:%S UTC"
+_LINK = re.compile(r"(?:https://|mailto:)[^\s<>\"']+")
 
 
-# Words for people: the plain text is complete by itself, the HTML says the same.
+@dataclass(frozen=True)
+class Moment:
+    """An instant as people read it, from ``now`` on."""
+
+    when: datetime
+    now: datetime
+
+    @property
+    def at(self) -> str:
+        """``2026-03-01 15:20:24 UTC``."""
+        return self.when.astimezone(timezone.utc).strftime(_INSTANT)
+
+    @property
+    def iso(self) -> str:
+        """``2026-03-01T15:20:24Z``."""
+        return self.when.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    @property
+    def wait(self) -> str:
+        """``3 h 20 min``."""
+        return duration(self.when - self.now)
+
+    def __str__(self) -> str:
+        """``2026-03-01 15:20:24 UTC (in 3 h 20 min)``."""
+        return f"{self.at} (in {self.wait})"
 
 
-def refusal(verdict: Verdict, running: Sequence[Json], now: datetime) -> tuple[str, str]:
-    """Why a launch is refused, when it will work again, and what would help sooner: as text and as HTML."""
+@dataclass(frozen=True)
+class Refusal:
+    """What there is to say of a refusal; each field is a variable of the templates."""
+
+    reason: str
+    paragraphs: Sequence[str]
+    user: str = ""
+    server: str = ""
+    profile: str = ""
+    group: str = ""
+    quotas: Sequence[Mapping[str, str]] = ()
+    again: "Moment | None" = None
+    sooner: "Moment | None" = None
+    servers: Sequence[str] = ()
+
+    def variables(self) -> Json:
+        """What the templates are given."""
+        page = Markup(" ").join(Markup("<p>{}</p>").format(linked(part)) for part in self.paragraphs)
+        return {**vars(self), "text": " ".join(self.paragraphs), "html": page}
+
+
+def refusal(verdict: Verdict, running: Sequence[Json], now: datetime, launch: "Launch | None" = None) -> Refusal:
+    """Why a launch is refused, when it will work again, and what would help sooner."""
     parts = [_used_up(quota) for quota in verdict.refusing]
     parts.append(_again(verdict, running, now))
     parts += dict.fromkeys(q["message"] for q in verdict.refusing if q.get("message"))
-    return " ".join(parts), " ".join(f"<p>{_as_html(part)}</p>" for part in parts)
+    sooner = verdict.until_if_stopped
+    return Refusal(
+        EXCEEDED,
+        parts,
+        **_of(launch),
+        quotas=[_variables(quota) for quota in verdict.refusing],
+        again=Moment(verdict.until, now) if verdict.until else None,
+        sooner=Moment(sooner, now) if sooner and (verdict.until is None or sooner < verdict.until) else None,
+        servers=list(dict.fromkeys(str(pod.get("server") or "default") for pod in running)),
+    )
+
+
+def plain_refusal(reason: str, text: str, launch: "Launch | None" = None) -> Refusal:
+    """A refusal that no quota is the reason of."""
+    return Refusal(reason, [text], **_of(launch))
+
+
+def _of(launch: "Launch | None") -> Json:
+    """The variables that say what was to be launched."""
+    return {name: getattr(launch, name) for name in ("user", "server", "profile", "group")} if launch else {}
+
+
+def _variables(quota: Json) -> dict[str, str]:
+    """A quota as the templates see it."""
+    amounts = {"used": _used(quota), "limit": number(quota["limit"]), "unit": quota["unit"]}
+    of = {"policy": _policy(quota), "resource": quota["resource"], "message": quota.get("message", "")}
+    of["group"] = quota.get("group", "")
+    return amounts | of | {"window": _over(quota).strip()}
 
 
 def progress_message(verdict: Verdict, launch: Launch, now: datetime) -> tuple[str, str]:
     """What is left while a server starts, and how long it lasts with it; stronger words near the end."""
     parts = [f"Warning: {_used_up(quota)}" for quota in verdict.warning]
-    parts += [_left(quota, launch, now) for quota in verdict.open if quota.get("window")]
-    return " ".join(parts), "<br>".join(_as_html(part) for part in parts)
+    parts += [_left(quota, launch, now) for quota in verdict.open if quota.get("window") and "used" in quota]
+    return " ".join(parts), "<br>".join(linked(part) for part in parts)
 
 
 def _used_up(quota: Json) -> str:
-    what = f"{number(quota['used'])} of {number(quota['limit'])} {quota['unit']}"
+    what = f"{_used(quota)} of {number(quota['limit'])} {quota['unit']}"
     of = "" if quota["unit"] == quota["resource"] else f" of {quota['resource']}"
-    return f"Your quota is used up: {what}{of}{_over(quota)} (policy {quota.get('name') or quota['policies'][0]})."
+    return f"Your quota is used up: {what}{of}{_over(quota)} ({_from(quota)})."
+
+
+def _used(quota: Json) -> str:
+    """Not of every quota it is known how much was used."""
+    return number(quota["used"]) if "used" in quota else "an unknown amount"
+
+
+def _from(quota: Json) -> str:
+    """Which policy it is, and by which group it holds, where a group decided."""
+    group = f", group {quota['group']}" if quota.get("group") else ""
+    return f"policy {_policy(quota)}{group}"
+
+
+def _policy(quota: Json) -> str:
+    return str(quota.get("name") or quota["policies"][0])
 
 
 def _again(verdict: Verdict, running: Sequence[Json], now: datetime) -> str:
     servers = ", ".join(dict.fromkeys(f"“{pod.get('server') or 'default'}”" for pod in running))
     sooner = verdict.until_if_stopped
     if verdict.until is not None:
-        text = f"It will work again at {_moment(verdict.until, now)}."
+        text = f"It will work again at {Moment(verdict.until, now)}."
         if sooner is not None and sooner < verdict.until and servers:
-            text += f" If you stop your running servers ({servers}) now, it will work from {_moment(sooner, now)}."
+            text += f" If you stop your running servers ({servers}) now, it will work from {Moment(sooner, now)}."
         return text
     if sooner is not None and servers:
-        from_when = "at once" if sooner <= now else f"from {_moment(sooner, now)}"
+        from_when = "at once" if sooner <= now else f"from {Moment(sooner, now)}"
         return f"It stays so as long as your servers ({servers}) run: if you stop them, it will work {from_when}."
     if any(Decimal(q["limit"]) == 0 for q in verdict.refusing):
         return "The limit is 0, so no such server can be started."
@@ -312,14 +628,21 @@ def _again(verdict: Verdict, running: Sequence[Json], now: datetime) -> str:
 
 
 def _left(quota: Json, launch: Launch, now: datetime) -> str:
-    limit, used = Decimal(quota["limit"]), Decimal(quota["used"])
+    limit, used = Decimal(quota["limit"]), _used_by(quota, now)
     near = used * 100 >= limit * quota.get("warnAt", 90)
-    left = f"{number(str(limit - used))} of {number(quota['limit'])} {quota['unit']}"
-    text = f"{'Nearly used up: only ' if near else ''}{left} left{_over(quota)}"
+    left = f"{number(str(max(limit - used, Decimal(0))))} of {number(quota['limit'])} {quota['unit']}"
+    of = f" of {quota['resource']}" if quota["unit"] == "device-hours" else ""
+    text = f"{'Nearly used up: only ' if near else ''}{left}{of} left{_over(quota)}"
     end = lasts_until(quota, launch, now)
     if end is None:
         return f"{text}."
-    return f"{text}; with this server it lasts {duration(end - now)}, until {end.strftime(_INSTANT)}."
+    return f"{text}; with this server it lasts {duration(end - now, ROUND_FLOOR)}, until {end.strftime(_INSTANT)}."
+
+
+def _used_by(quota: Json, now: datetime) -> Decimal:
+    """What is used by now at most: the status may be older, and tells what runs since."""
+    since = next((instant(vertex["at"]) for vertex in quota.get("forecast", ())), now)
+    return Decimal(quota["used"]) + Decimal(quota.get("perHour", 0)) * max(Decimal(0), _hours(now - since))
 
 
 def _over(quota: Json) -> str:
@@ -334,11 +657,6 @@ def _over(quota: Json) -> str:
     return " at once" if quota["resource"] == "servers" else ""
 
 
-def _moment(at: datetime, now: datetime) -> str:
-    at = at.astimezone(timezone.utc)
-    return f"{at.strftime(_INSTANT)} (in {duration(at - now)})"
-
-
 def spelled(window: str) -> str:
     """``7d`` as ``7 days``."""
     names = {"d": "day", "h": "hour", "m": "minute"}
@@ -346,17 +664,15 @@ def spelled(window: str) -> str:
     return " ".join(f"{n} {names[u]}{'' if n == '1' else 's'}" for n, u in parts) or window
 
 
-def duration(span: timedelta) -> str:
-    """``3 h 20 min``: the two largest units, rounded up, so that nobody comes too early."""
-    seconds = max(0, int(Decimal(span.total_seconds()).to_integral_value(ROUND_CEILING)))
+def duration(span: timedelta, rounding: str = ROUND_CEILING) -> str:
+    """``3 h 20 min``: the two largest units, rounded up, so that nobody comes too early; down for what is promised."""
+    seconds = max(0, int(Decimal(span.total_seconds()).to_integral_value(rounding)))
     if seconds < 60:
         return f"{seconds} s"
-    minutes = -(-seconds // 60)
-    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
-    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
-    while len(parts) > 1 and not parts[0][0]:
-        parts.pop(0)
-    return " ".join(f"{n} {unit}" for n, unit in parts[:2] if n)
+    least = 60 if seconds < 86_400 else 3600
+    minutes = int((Decimal(seconds) / least).to_integral_value(rounding)) * least // 60
+    parts = [(minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min")]
+    return " ".join(f"{n} {unit}" for n, unit in parts if n)
 
 
 def number(amount: str) -> str:
@@ -367,14 +683,183 @@ def number(amount: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _as_html(text: str) -> str:
+def linked(text: object) -> Markup:
     """Escaped; instants as ``<time>``, https and mailto links to click."""
-    safe = html.escape(text)
+    safe = html.escape(str(text))
     safe = re.sub(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC", r'<time datetime="\1T\2Z">\1 \2 UTC</time>', safe)
-    return _LINK.sub(lambda m: f'<a href="{m[0]}" rel="noopener">{m[0]}</a>', safe)
+    return Markup(_LINK.sub(lambda m: f'<a href="{m[0]}" rel="noopener">{m[0]}</a>', safe))  # noqa: S704 - escaped
 
 
-# Reading: raw JSON, a few at a time, shared where all launches ask the same.
+def _short(text: str, most: int = 80) -> str:
+    """The beginning of a text that others chose."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+# --- An admin's templates of these words ---
+
+
+def rendered(options: HubQuota, told: Refusal) -> tuple[str, str]:
+    """A refusal as text and as HTML, by the admin's templates. Raises jinja2's TemplateError."""
+    given = told.variables()
+    text = _compiled(options.message_template, False).render(given)
+    return text, _compiled(options.html_template, True).render(given)
+
+
+@lru_cache(8)
+def _compiled(text: str, as_html: bool) -> jinja2.Template:
+    """A class that is refused all at once has its words from a template that is read once."""
+    return _environment(as_html).from_string(text)
+
+
+@lru_cache
+def _environment(as_html: bool) -> jinja2.Environment:
+    """Templates of Jinja2, as JupyterHub's own pages are; a variable that is not there is an error."""
+    made = jinja2.Environment(autoescape=as_html, undefined=jinja2.StrictUndefined)  # noqa: S701 - text is no HTML
+    made.filters["linked"] = linked
+    return made
+
+
+def _try_template(text: str, as_html: bool) -> None:
+    """Raise TraitError with what is wrong where a template does not render all that a refusal can be."""
+    environment = _environment(as_html)
+    try:
+        unknown = jinja2.meta.find_undeclared_variables(environment.parse(text)) - _SAMPLES[""].variables().keys()
+        if unknown:
+            known = ", ".join(sorted(_SAMPLES[""].variables()))
+            raise TraitError(f"there is no variable {', '.join(sorted(unknown))}, only {known}")
+    except jinja2.TemplateError as fault:
+        raise TraitError(f"it is no template: {fault}") from fault
+    for when, sample in _SAMPLES.items():
+        try:
+            said = environment.from_string(text).render(sample.variables())
+        except Exception as fault:  # whatever an expression of a template can do
+            raise TraitError(f"it does not render{when}: {fault}") from fault
+        if not said.strip():
+            raise TraitError(f"it says nothing{when}")
+
+
+_NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+_SAMPLE = Refusal(
+    EXCEEDED,
+    ["Your quota is used up."],
+    user="alice",
+    quotas=[dict.fromkeys(("policy", "group", "resource", "used", "limit", "unit", "window", "message"), "x")],
+    again=Moment(_NOON + timedelta(hours=2), _NOON),
+    sooner=Moment(_NOON + timedelta(hours=1), _NOON),
+    servers=["default"],
+)
+#: What a refusal can be, by the words that follow "it does not render".
+_SAMPLES = {
+    "": _SAMPLE,
+    " where nobody knows when it will work again": replace(_SAMPLE, again=None, sooner=None, servers=[]),
+    " where the quota cannot be read": plain_refusal(FAILED, "Your quota cannot be read."),
+    " where the chosen group is not the user's": plain_refusal(FOREIGN, "You are not in it."),
+}
+
+
+# --- Counting, in the hub's own registry: words of fixed lists are the only labels ---
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """What the hub's /hub/metrics tells of launches; made once in a registry, however often this file is loaded."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        # On the registry itself: whoever loads the file under a second name finds those of the first.
+        self._made: dict[str, Any] = vars(registry).setdefault("hubquota_metrics", {})
+        counter, named = self._counter, "hubquota_hook_"
+        self.allowed = counter(f"{named}allowed", "Launches that the hook let through by the operator's word.")
+        self.refused = counter(f"{named}refused", "Launches refused, by the reason that JupyterHub tells.", "reason")
+        self.failed_open = counter(f"{named}failed_open", "Launches that went on without an answer.", "cause")
+        self.failed_closed = counter(f"{named}failed_closed", "Launches refused for want of an answer.", "cause")
+        self.events = counter(f"{named}events", "Events of decisions that the API server took.")
+        self.dropped = counter(f"{named}events_dropped", "Events of decisions that were lost, the oldest first.")
+        self.seconds = self._once(
+            Histogram, f"{named}decision_seconds", "Seconds that a decision took.", buckets=_BUCKETS
+        )
+
+    def _counter(self, name: str, says: str, *labels: str) -> Any:
+        return self._once(Counter, name, says, labels)
+
+    def _once(self, kind: Any, name: str, *more: Any, **options: Any) -> Any:
+        if name not in self._made:
+            try:
+                self._made[name] = kind(name, *more, **options, registry=self._registry)
+            except ValueError:  # somebody else's has the name: count, but show nothing
+                self._made[name] = kind(name, *more, **options, registry=None)
+        return self._made[name]
+
+
+# --- Not waiting again and again for what does not come ---
+
+#: Failures in a row after which launches do not wait for another one, and seconds until one tries again.
+_FAILURES = 3
+_REST = 10.0
+
+
+class Unanswered(Exception):
+    """The question cannot be answered now; the message says what is wrong and what to mend.
+
+    ``cause``: a word for metrics. ``waited``: the time of whoever asks was used up, or may be, by one who asks again.
+    """
+
+    def __init__(self, message: str, cause: str, waited: bool = False) -> None:
+        super().__init__(message)
+        self.cause, self.waited = cause, waited
+
+
+@dataclass
+class Breaker:
+    """Opens after failures in a row: then one launch tries now and then, and the others need not wait for theirs."""
+
+    _failures: int = 0
+    _since: float = 0.0
+    _trying: bool = False
+    _last: "Unanswered | None" = None
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """Around what may take long. Raises Unanswered at once where it failed too often, and takes note of it."""
+        trial = self._admit()
+        try:
+            yield
+        except Unanswered as fault:
+            self._note(fault if fault.waited else None)
+            raise
+        else:
+            self._note(None)
+        finally:
+            self._trying = self._trying and not trial
+
+    def _admit(self) -> bool:
+        """Whether this is the launch that tries; raises Unanswered where another one does, or none is due."""
+        if self._last is None or self._failures < _FAILURES:
+            return False
+        if self._trying or time.monotonic() - self._since < _REST:
+            raise Unanswered(f"{self._last} (not tried again for this launch)", self._last.cause)
+        self._trying = True
+        return True
+
+    def _note(self, fault: "Unanswered | None") -> None:
+        self._failures = self._failures + 1 if fault else 0
+        self._last, self._since = fault, time.monotonic()
+
+
+def _unexpected(fault: Exception) -> Unanswered:
+    """Our own fault, or that of what the launch chose."""
+    return Unanswered(f"{type(fault).__name__}: {_short(str(fault), 500)}", "internal")
+
+
+# --- Reading: raw JSON, a few at a time, shared where all launches ask the same ---
+
+_API = "/apis/hubquota.dev/v1alpha1"
+_HEARTBEAT = "hubquota-heartbeat"
+_AT_CAP = "hubquota.dev/at-cap"
+_IN_FLIGHT = 8
+_SHARED_SECONDS = 1.0
+_PLAIN_NAME = re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){0,51}[a-z0-9]|[a-z]")
 
 
 @dataclass
@@ -400,13 +885,11 @@ class Reader:
     _shared: "asyncio.Task[Shared] | None" = None
     _shared_at: float = 0.0
 
-    async def user_quota(self, user: str) -> "Json | None":
-        """A user's UserQuota; None: there is none. Raises Unanswered."""
+    async def user_quota(self, user: str) -> "tuple[Json | None, datetime]":
+        """A user's UserQuota, None: there is none; and the API server's clock. Raises Unanswered."""
         path = f"{_API}/namespaces/{self.namespace}/userquotas/{user_quota_name(user)}"
-        status, body, _ = await self._call("GET", path, query=[("resourceVersion", "0")])
-        if status == 404:
-            return None
-        return _checked(status, body, path)
+        status, body, date = await self._call("GET", path, query=[("resourceVersion", "0")])
+        return None if status == 404 else _checked(status, body, path), date
 
     async def declare(self, user: str, groups: Sequence[str], known: "Json | None") -> Json:
         """Say in the UserQuota who the user is and what groups they are in. Raises Unanswered."""
@@ -417,10 +900,10 @@ class Reader:
             body |= {"metadata": {"name": user_quota_name(user)}, "spec": spec}
             status, told, _ = await self._call("POST", path, body=body)
             if status != 409:
-                return _checked(status, told, path)
+                return _checked(status, told, path, "write")
         path = f"{path}/{user_quota_name(user)}"
         status, told, _ = await self._call("PATCH", path, body={"spec": spec})
-        return _checked(status, told, path)
+        return _checked(status, told, path, "write")
 
     async def shared(self) -> Shared:
         """The policies and the heartbeat, asked for once for all who ask within a second. Raises Unanswered."""
@@ -429,6 +912,13 @@ class Reader:
             self._shared, self._shared_at = asyncio.ensure_future(self._fetch()), now
         # One who gives up must not take the answer from the others.
         return await asyncio.shield(self._shared)
+
+    async def tell(self, event: Json) -> None:
+        """Write an Event; one that is there already was written. Raises Unanswered."""
+        path = f"/api/v1/namespaces/{self.namespace}/events"
+        status, told, _ = await self._send("POST", path, body=event)
+        if status != 409:
+            _checked(status, told, path, "write")
 
     async def _fetch(self) -> Shared:
         path = f"{_API}/namespaces/{self.namespace}/quotapolicies"
@@ -446,42 +936,104 @@ class Reader:
     async def _call(
         self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: "Json | None" = None
     ) -> tuple[int, Json, datetime]:
+        """A call for a launch: a few at a time."""
+        async with self._slots:
+            return await self._send(method, path, query, body)
+
+    async def _send(
+        self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: "Json | None" = None
+    ) -> tuple[int, Json, datetime]:
+        """The HTTP status, the answer and the API server's clock. Raises Unanswered."""
+        try:
+            answer = await self._request(method, path, query, body)
+            text = await answer.read()
+        except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
+            raise _too_slow(self.timeout) from None
+        except Exception as fault:  # a client of another version has other exceptions
+            raise Unanswered(
+                f"the API server cannot be reached ({type(fault).__name__}: {_short(str(fault), 200)}): see whether it "
+                "is up, and whether the hub's NetworkPolicy lets the hub reach it",
+                "unreachable",
+                waited=True,
+            ) from fault
+        date = _date(answer.headers.get("Date"))
+        try:
+            return answer.status, json.loads(text), date
+        except ValueError:
+            if answer.status == 404:  # of a kind that it does not know the API server says so in plain text
+                return answer.status, {}, date
+            raise Unanswered(
+                f"{path} is answered with {answer.status} and no JSON: see what stands between the hub and the API "
+                "server",
+                "unreachable",
+            ) from None
+
+    async def _request(self, method: str, path: str, query: Sequence[tuple[str, str]], body: "Json | None") -> Any:
         headers = {"Accept": "application/json"}
         if body is not None:
             kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
             headers["Content-Type"] = kind
-        client = shared_client("CustomObjectsApi").api_client
-        async with self._slots:
-            answer = await client.call_api(
-                path,
-                method,
-                query_params=list(query),
-                header_params=headers,
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=self.timeout,
-            )
-            text = await answer.read()
-        date = answer.headers.get("Date")
-        return answer.status, json.loads(text), parsedate_to_datetime(date) if date else _now()
+        return await shared_client("CustomObjectsApi").api_client.call_api(
+            path,
+            method,
+            query_params=list(query),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=self.timeout,
+        )
 
 
-def _checked(status: int, body: Json, path: str) -> Json:
-    if status == 403:
-        raise Unanswered(f"the hub's service account may not read {path}: apply hubquota's Role for the hub")
+def user_quota_name(user: str) -> str:
+    """The name of a user's UserQuota: the operator's function, word for word."""
+    if _PLAIN_NAME.fullmatch(user):
+        return user
+    digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    slug = re.sub(r"[^a-z0-9]+", "-", user.lower()).strip("-")[:40].strip("-")
+    return f"u-{slug}--{digest}" if slug[:1].isdigit() else f"{slug or 'u'}--{digest}"
+
+
+def _too_slow(seconds: float) -> Unanswered:
+    return Unanswered(
+        f"the API server has not answered within {seconds:g} s: see whether it is overloaded",
+        "timeout",
+        waited=True,
+    )
+
+
+def _checked(status: int, body: Json, path: str, verb: str = "read") -> Json:
+    if status in (401, 403):
+        raise Unanswered(
+            f"the hub's service account may not {verb} {path}: apply hubquota's Role for the hub", "forbidden"
+        )
     if status == 404:
-        raise Unanswered(f"{path} is not there: apply hubquota's CRDs")
+        raise Unanswered(f"{path} is not there: apply hubquota's CRDs", "crds")
     if status >= 400:
-        raise Unanswered(f"{path}: {status} {body.get('message', '')}")
+        words = _short(str(body.get("message", "")), 200)
+        unable = status == 429 or status >= 500
+        raise Unanswered(
+            f"the API server answers {path} with {status} {words}: see its log, or whether hook and CRDs are of one "
+            "version",
+            "unavailable" if unable else "rejected",
+            waited=unable,
+        )
     return body
+
+
+def _date(header: "str | None") -> datetime:
+    """The API server's clock; the hub's, where the server does not tell its own."""
+    with contextlib.suppress(ValueError, TypeError):
+        told = parsedate_to_datetime(header or "")
+        return told if told.tzinfo else told.replace(tzinfo=timezone.utc)
+    return _now()
 
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-# The hook itself.
+# --- What was read: whose it is, whether it can be believed, and what it says of a launch ---
 
 
 @dataclass
@@ -491,164 +1043,68 @@ class Answer:
     verdict: Verdict
     running: Sequence[Json]
     now: datetime
+    uids: Mapping[str, str] = field(default_factory=dict)
+    """Of the policies, by name."""
     first: bool = False
     """The operator has not spoken of this user yet."""
 
 
-class Gate:
-    """Stands before every launch. ``earlier``: the hook that was configured before, which runs first."""
+@contextlib.contextmanager
+def _readable(launch: Launch) -> Iterator[None]:
+    """Around what reads in objects of the API server. Raises Unanswered where they are not what they should be."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as fault:
+        raise Unanswered(
+            f"UserQuota {user_quota_name(launch.user)}, or a QuotaPolicy, cannot be read ({type(fault).__name__}: "
+            f"{_short(str(fault), 200)}): see whether hook, operator and CRDs are of one version; the operator makes a "
+            "UserQuota that you delete anew",
+            "malformed",
+        ) from fault
 
-    def __init__(self, options: HubQuota, earlier: "Hook | None") -> None:
-        self._options = options
-        self._earlier = earlier
-        self._reader: Reader | None = None
-        self._later: set[asyncio.Future[None]] = set()
 
-    async def pre_spawn(self, spawner: Any) -> None:
-        """Let the launch go on, or raise the refusal. Exceptions of an earlier hook pass unchanged."""
-        if self._earlier is not None:
-            result = self._earlier(spawner)
-            if asyncio.iscoroutine(result) or asyncio.isfuture(result):
-                await result
-        try:
-            launch = await self._launch(spawner)
-            groups = await names_of(spawner.user.groups)
-            chosen = launch.group
-            if chosen and chosen not in groups:
-                text = f"You are not a member of the group {chosen!r}: choose one of your own groups."
-                _refuse(spawner, text, html.escape(text), "compute-quota-exceeded")
-            answer = await self._answer(spawner, launch, groups)
-            kept = await self._kept(groups)
-            if len(kept) < len(groups):
-                spawner.log.warning(
-                    "hubquota: user=%r is in %d groups, %d are left out; those that policies name are kept first",
-                    launch.user,
-                    len(groups),
-                    len(groups) - len(kept),
-                )
-            _annotate(spawner, _annotations(launch, kept, chosen, self._options.primehub_annotation, spawner))
-            if answer is not None and answer.verdict.refusing:
-                self._refuse_by(spawner, launch, answer)
-            if answer is not None and answer.first:
-                self._later.add(task := asyncio.ensure_future(self._tell_later(spawner, launch)))
-                task.add_done_callback(self._later.discard)
-            else:
-                _show(spawner, *(progress_message(answer.verdict, launch, answer.now) if answer else ("", "")))
-        except HTTPError:
-            raise
-        except Exception as fault:
-            if SpawnException is not None and isinstance(fault, SpawnException):
-                raise
-            _show(spawner, "", "")
-            self._fail(spawner, f"{type(fault).__name__}: {fault}")
-
-    async def _tell_later(self, spawner: Any, launch: Launch) -> None:
-        """A first launch does not wait for the operator, but its page tells what is left as soon as that is known."""
-        text, page = "", ""
-        try:
-            answer = await asyncio.wait_for(self._first_answer(launch), self._options.first_launch_timeout)
-            text, page = progress_message(answer.verdict, launch, answer.now)
-        except Exception as fault:
-            spawner.log.debug("hubquota: nothing to tell %r while the server starts: %s", launch.user, fault)
-        finally:
-            _show(spawner, text, page)
-
-    async def _first_answer(self, launch: Launch) -> Answer:
-        reader = self._reader
-        while reader is not None:
-            known = await reader.user_quota(launch.user)
-            if known and "status" in known:
-                return _answer(known, await reader.shared(), launch)
-            await asyncio.sleep(_POLL_SECONDS)
-        raise Unanswered("there is no reader yet")
-
-    async def _launch(self, spawner: Any) -> Launch:
-        """What this launch asks for, with its profile, which KubeSpawner applies only after this hook."""
-        if hasattr(spawner, "load_user_options"):
-            await spawner.load_user_options()
-        profile = (spawner.user_options or {}).get("profile") or ""
-        chosen = self._chosen_group(spawner)
-        return Launch(spawner.user.name, spawner.name or "", str(profile), requested(spawner), chosen)
-
-    def _chosen_group(self, spawner: Any) -> str:
-        option = self._options.launch_group
-        if callable(option):
-            return str(option(spawner) or "")
-        return str((spawner.user_options or {}).get(option) or "") if option else ""
-
-    async def _kept(self, groups: Sequence[str]) -> list[str]:
-        """The names of the groups that are told, by what is known of the policies now."""
-        return await kept_groups(groups, self._reader.named_groups if self._reader else frozenset())
-
-    async def _answer(self, spawner: Any, launch: Launch, groups: Sequence[str]) -> "Answer | None":
-        """The operator's word; None: there is none, and the launch goes on."""
-        try:
-            waits = self._options.first_launch_timeout
-            return await asyncio.wait_for(self._ask(spawner, launch, groups), self._options.timeout + waits)
-        except Exception as fault:
-            self._fail(spawner, str(fault) or type(fault).__name__)
-            return None
-
-    async def _ask(self, spawner: Any, launch: Launch, groups: Sequence[str]) -> Answer:
-        if self._reader is None:
-            self._reader = Reader(self._options.namespace or spawner.namespace, self._options.timeout)
-        reader = self._reader
-        known, shared = await asyncio.wait_for(
-            asyncio.gather(reader.user_quota(launch.user), reader.shared()), self._options.timeout
+def _believable(shared: Shared, most: float) -> None:
+    """Raise Unanswered where the operator's word is too old, by the API server's clock."""
+    if shared.heartbeat is None:
+        raise Unanswered(
+            f"the operator's heartbeat, the Lease {_HEARTBEAT}, is not there: see whether hubquota's operator runs and "
+            "serves this namespace",
+            "heartbeat",
         )
-        if shared.heartbeat is None or (shared.now - shared.heartbeat).total_seconds() > self._options.max_staleness:
-            raise Unanswered("the operator's heartbeat is too old or missing: see whether hubquota's operator runs")
-        _own(known, launch)
-        if known is None and shared.at_cap:
-            raise Unanswered(
-                f"the hub is at its cap of {shared.at_cap} UserQuotas, so this user gets none: delete the UserQuotas "
-                "of users who are gone, or raise the operator's max_user_quotas"
-            )
-        kept = await self._kept(groups)
-        # One that is ignored may be mended by writing its spec anew.
-        if known is None or _is_ignored(known) or sorted(known["spec"].get("groups", ())) != kept:
-            known = await self._declared(reader, launch, kept, known, shared)
-        if _is_ignored(known):
-            raise Unanswered(f"UserQuota {known['metadata']['name']} is {known['status'].get('summary', 'ignored')}")
-        return _answer(known, shared, launch)
+    age = (shared.now - shared.heartbeat).total_seconds()
+    if age > most:
+        raise Unanswered(
+            f"the operator's heartbeat is {age:.0f} s old: see whether hubquota's operator runs, and whether its clock "
+            "is right",
+            "heartbeat",
+        )
+    if -age > most:
+        raise Unanswered(
+            f"the operator's heartbeat is {-age:.0f} s ahead of the API server's clock: set the clocks of their nodes",
+            "clock",
+        )
 
-    async def _declared(
-        self, reader: Reader, launch: Launch, groups: Sequence[str], known: "Json | None", shared: Shared
-    ) -> Json:
-        """Tell the operator of the user, and wait for its answer where it could refuse the launch."""
-        told = await reader.declare(launch.user, groups, known)
-        if known is None and not any(_matters(p, launch.user, groups) for p in shared.policies.values()):
-            return told  # no usage, and nothing that refuses without usage
-        deadline = asyncio.get_running_loop().time() + self._options.first_launch_timeout
-        while asyncio.get_running_loop().time() < deadline:
-            now = await reader.user_quota(launch.user)
-            generation = told["metadata"]["generation"]
-            if now and now.get("status", {}).get("observedGeneration", 0) >= generation:
-                return now
-            await asyncio.sleep(_POLL_SECONDS)
-        if known is None:
-            raise Unanswered(
-                f"the operator has not answered for {launch.user!r} in {self._options.first_launch_timeout} s"
-            )
-        return known
 
-    def _refuse_by(self, spawner: Any, launch: Launch, answer: Answer) -> NoReturn:
-        text, page = refusal(answer.verdict, answer.running, answer.now)
-        again = None
-        if answer.verdict.until is not None:
-            spread = int(hashlib.sha256(launch.user.encode()).hexdigest(), 16) % _RETRY_SPREAD
-            again = int((answer.verdict.until - answer.now).total_seconds()) + 1 + spread
-        names = ",".join(q.get("name") or q["policies"][0] for q in answer.verdict.refusing)
-        spawner.log.info("hubquota refuses user=%r server=%r policies=%s", launch.user, launch.server, names)
-        _refuse(spawner, text, page, "compute-quota-exceeded", again=again)
+def _own(known: "Json | None", launch: Launch) -> None:
+    """Raise Unanswered where the UserQuota under the user's name is somebody else's."""
+    if known is not None and known["spec"].get("user") != launch.user:
+        name = known["metadata"]["name"]
+        raise Unanswered(f"UserQuota {name} is not of {launch.user!r}, though its name says so: delete it", "foreign")
 
-    def _fail(self, spawner: Any, why: str) -> None:
-        """No answer: go on, or refuse, as the admin said; one line tells what to mend."""
-        what = "goes on" if self._options.failover_open else "is refused"
-        spawner.log.warning("hubquota: the launch of %r %s without an answer: %s", spawner.user.name, what, why)
-        if not self._options.failover_open:
-            text = "Your quota cannot be read at the moment, so no server can be started. Please try again in a minute."
-            _refuse(spawner, text, html.escape(text), "compute-quota-failed", status=424, again=60)
+
+def _has_status(known: "Json | None") -> bool:
+    """Whether the operator has ever spoken of the user."""
+    return bool(known and known.get("status"))
+
+
+def _is_answered(known: Json, generation: "int | None" = None) -> bool:
+    """Whether the status speaks for a generation of the spec; None: for the one that is there."""
+    asked = known["metadata"].get("generation", 0) if generation is None else generation
+    return bool(known.get("status")) and known["status"].get("observedGeneration", 0) >= asked
+
+
+def _is_ignored(known: Json) -> bool:
+    return bool((known.get("status") or {}).get("decision") == "Ignored")
 
 
 def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
@@ -659,7 +1115,11 @@ def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
     quotas = [*status.get("quotas", ()), *(pool for pool in states if pool)]
     running = [*status.get("running", ()), *({"server": name} for name in status.get("pending", ()))]
     verdict = judge(quotas, running, launch, shared.now, _foreseen(status))
-    return Answer(verdict, running, shared.now, first=not status)
+    return Answer(verdict, running, shared.now, _uids(shared), first=not status)
+
+
+def _uids(shared: Shared) -> dict[str, str]:
+    return {name: policy["metadata"].get("uid", "") for name, policy in shared.policies.items()}
 
 
 def _charges(policy: Json, launch: Launch) -> bool:
@@ -667,79 +1127,6 @@ def _charges(policy: Json, launch: Launch) -> bool:
     scope = policy.get("spec", {}).get("scope", {})
     named = scope.get("everyone") or launch.user in scope.get("users", ())
     return not launch.group or bool(named) or launch.group in scope.get("groups", ())
-
-
-def requested(spawner: Any) -> dict[str, int]:
-    """What a launch asks for: requests, or limits where there is no request; bytes, else thousandths."""
-    asked = {
-        "memory": _ceiling(spawner.mem_guarantee or spawner.mem_limit or 0),
-        "cpu": _ceiling((spawner.cpu_guarantee or spawner.cpu_limit or 0), 1000),
-    }
-    extended = {**(spawner.extra_resource_limits or {}), **(spawner.extra_resource_guarantees or {})}
-    asked.update({name: _ceiling(amount, 1000) for name, amount in extended.items()})
-    return {name: amount for name, amount in asked.items() if amount > 0}
-
-
-def _ceiling(amount: object, times: int = 1) -> int:
-    return int((Decimal(str(amount)) * times).to_integral_value(ROUND_CEILING))
-
-
-async def names_of(groups: Iterable[Any]) -> list[str]:
-    """The names of a user's groups. The hub's loop has its turn in between, however many there are."""
-    names: list[str] = []
-    for group in list(groups):
-        names.append(group.name)
-        if len(names) % _AT_A_TIME == 0:
-            await asyncio.sleep(0)
-    return names
-
-
-async def kept_groups(names: Iterable[str], named: "frozenset[str]") -> list[str]:
-    """The groups of a user that are told, in order: at most 256, those that policies name (``named``) first.
-
-    A name that no policy can hold is none of them. The hub's loop has its turn in between, however many there are.
-    """
-    first: list[str] = []
-    rest: list[str] = []
-    for number, name in enumerate(names, 1):
-        if 0 < len(name) <= _LONGEST_NAME and "\0" not in name:
-            (first if name in named else rest).append(name)
-        if number % _AT_A_TIME == 0:
-            first, rest = sorted(first)[:_MOST_GROUPS], sorted(rest)[:_MOST_GROUPS]
-            await asyncio.sleep(0)
-    kept: list[str] = []
-    left = _GROUP_BYTES
-    for name in (sorted(first) + sorted(rest))[:_MOST_GROUPS]:
-        left -= len(json.dumps(name, ensure_ascii=False).encode()) + 2
-        if left < 0:
-            break
-        kept.append(name)
-    return sorted(kept)
-
-
-def _groups_of(policy: Json) -> Sequence[str]:
-    """The groups that a policy names; none where it is not what a policy should be."""
-    scope = (policy.get("spec") or {}).get("scope")
-    groups = scope.get("groups") if isinstance(scope, dict) else None
-    return [name for name in groups if isinstance(name, str)] if isinstance(groups, list) else []
-
-
-def _own(known: "Json | None", launch: Launch) -> None:
-    """Raise Unanswered where the UserQuota under the user's name is somebody else's."""
-    if known is not None and known["spec"].get("user") != launch.user:
-        name = known["metadata"]["name"]
-        raise Unanswered(f"UserQuota {name} is not of {launch.user!r}, though its name says so: delete it")
-
-
-def _is_ignored(known: Json) -> bool:
-    return bool((known.get("status") or {}).get("decision") == "Ignored")
-
-
-def _is_applied(policy: Json) -> bool:
-    """Whether the operator applies the policy, or has not said yet. It says so of the generation that it has seen."""
-    status = policy.get("status") or {}
-    ready = [c for c in status.get("conditions", ()) if c.get("type") == "Ready" and c.get("status") == "False"]
-    return not ready or status.get("observedGeneration") != policy["metadata"].get("generation")
 
 
 def _matters(policy: Json, user: str, groups: Sequence[str]) -> bool:
@@ -755,6 +1142,194 @@ def _matters(policy: Json, user: str, groups: Sequence[str]) -> bool:
     return zero or spec.get("sharing") == "Shared" or spec.get("resource") == "storage"
 
 
+def _is_applied(policy: Json) -> bool:
+    """Whether the operator applies the policy, or has not said yet. It says so of the generation that it has seen."""
+    status = policy.get("status") or {}
+    ready = [c for c in status.get("conditions", ()) if c.get("type") == "Ready" and c.get("status") == "False"]
+    return not ready or status.get("observedGeneration") != policy["metadata"].get("generation")
+
+
+def _groups_of(policy: Json) -> Sequence[str]:
+    """The groups that a policy names; none where it is not what a policy should be."""
+    scope = (policy.get("spec") or {}).get("scope")
+    groups = scope.get("groups") if isinstance(scope, dict) else None
+    return [name for name in groups if isinstance(name, str)] if isinstance(groups, list) else []
+
+
+# --- Telling the operator what was decided, off the launch's path; docs/decisions-of-launches.md has the form ---
+
+_REPORTER = "hubquota-hook"
+_EVENT_REASONS = {
+    "refused": "LaunchRefused",
+    "warned": "LaunchWarned",
+    "observed": "LaunchObserved",
+    "failed-open": "LaunchFailedOpen",
+    "failed-closed": "LaunchFailedClosed",
+}
+#: What the operator takes of a decision: bytes, policies or resources, and amounts.
+_DECISION_BYTES = 16_384
+_MOST_TOLD = 32
+_AMOUNT = re.compile(r"[0-9]{1,30}([.][0-9]{1,9})?", re.ASCII)
+_MICROS = "%Y-%m-%dT%H:%M:%S.%fZ"
+#: Seconds between attempts to tell of decisions while the API server is away.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a launch. ``until``: when it works again, as the user was told; None: nobody could say."""
+
+    kind: str
+    launch: Launch
+    quotas: Sequence[Json] = ()
+    until: "datetime | None" = None
+    reason: str = ""
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    at: datetime = field(default_factory=lambda: _now())
+
+
+def decision_event(decision: Decision, namespace: str, uids: Mapping[str, str]) -> Json:
+    """The Event that tells of a decision. ``uids``: of policies, by name."""
+    launch, name = decision.launch, user_quota_name(decision.launch.user)
+    refusing = decision.kind in ("refused", "failed-closed")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{name}.{decision.id.replace('-', '')[:16]}",
+            "namespace": namespace,
+            "annotations": {f"{_OURS}decision": _fitting(_told_decision(decision, uids))},
+        },
+        "involvedObject": {
+            "apiVersion": "hubquota.dev/v1alpha1",
+            "kind": "UserQuota",
+            "name": name,
+            "namespace": namespace,
+        },
+        "reportingComponent": _REPORTER,
+        "reportingInstance": (os.environ.get("HOSTNAME") or "hub")[:128],
+        "source": {"component": _REPORTER},
+        "reason": _EVENT_REASONS[decision.kind],
+        "message": _bytes_of(_storable(decision.reason or f"{decision.kind}: {launch.user}"), 1024),
+        "type": "Warning" if refusing or decision.kind == "failed-open" else "Normal",
+        "action": "Launch",
+        "eventTime": decision.at.strftime(_MICROS),
+    }
+
+
+def _told_decision(decision: Decision, uids: Mapping[str, str]) -> Json:
+    """The annotation, without what is empty."""
+    launch = decision.launch
+    request = {**launch.request, "servers": 1000}
+    asked = {_storable(name): amount for name, amount in sorted(request.items())}
+    kept = {name: amount for name, amount in asked.items() if 0 < len(name) < 318 and 0 <= amount < 2**63}
+    quotas = [told for quota in decision.quotas for told in _told_quotas(quota, decision.until, uids)]
+    said = {
+        "id": decision.id,
+        "at": decision.at.strftime(_MICROS),
+        "kind": decision.kind,
+        "user": _storable(launch.user),
+        "server": _storable(launch.server, _LONGEST_NAME),
+        "request": dict(list(kept.items())[-_MOST_TOLD:]),
+        "profile": _storable(launch.profile, _LONGEST_NAME),
+        "group": _storable(launch.group, _LONGEST_NAME),
+        "quotas": quotas[:_MOST_TOLD],
+        "reason": _storable(decision.reason, 4096),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def _told_quotas(quota: Json, until: "datetime | None", uids: Mapping[str, str]) -> Iterator[Json]:
+    """A quota as the operator takes it, of each policy that decides; none where its limit is no amount."""
+    if not _AMOUNT.fullmatch(str(quota.get("limit", ""))):
+        return
+    told = {"resource": quota["resource"], "limit": quota["limit"], "unit": quota["unit"]}
+    if _AMOUNT.fullmatch(str(quota.get("used", ""))):
+        told["used"] = quota["used"]
+    if until is not None:
+        told["exhaustedUntil"] = until.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # What an Observe policy would have done, is its own doing, though others have a part in the limit.
+    several = quota.get("deciding", 1) if quota.get("enforcement") in ("Deny", "Warn") else 1
+    for name in quota["policies"][:several] if several > 1 else [_policy(quota)]:
+        yield {"policy": name, "uid": uids.get(name, ""), **told}
+
+
+def _fitting(said: Json) -> str:
+    """As compact JSON of no more bytes than the operator takes: of one too large the words, then policies, are cut."""
+    while True:
+        text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+        if len(text.encode()) <= _DECISION_BYTES or not (said.get("reason") or said.get("quotas")):
+            return text
+        name = "reason" if len(said.get("reason", "")) > 200 or not said.get("quotas") else "quotas"
+        said = {**said, name: said[name][: len(said[name]) // 2]}
+
+
+def _storable(text: str, most: "int | None" = None) -> str:
+    """A text as a database and a JSON parser take it: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:most]
+
+
+def _bytes_of(text: str, most: int) -> str:
+    return text.encode()[:most].decode(errors="ignore")
+
+
+@dataclass
+class Teller:
+    """Writes Events one after the other. Of more than can wait, the oldest are dropped and counted."""
+
+    send: Callable[[Json], Any]
+    log: Any
+    metrics: Metrics
+    most: int = 1000
+    _waiting: "deque[Json]" = field(default_factory=deque)
+    _task: "asyncio.Task[None] | None" = None
+    _complained: str = ""
+
+    def tell(self, event: Json) -> None:
+        """Have it written when there is time."""
+        self._wait(event)
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._run())
+
+    def _wait(self, event: Json, first: bool = False) -> None:
+        if len(self._waiting) >= self.most:
+            self.metrics.dropped.inc()
+            if first:
+                return  # it is the oldest
+            self._waiting.popleft()
+        (self._waiting.appendleft if first else self._waiting.append)(event)
+
+    async def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while self._waiting:
+            event = self._waiting.popleft()
+            try:
+                await self.send(event)
+            except Unanswered as fault:
+                self._complain(fault)
+                if not fault.waited:
+                    self.metrics.dropped.inc()  # the same again would be answered the same
+                    continue
+                self._wait(event, first=True)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            except Exception as fault:
+                self._complain(Unanswered(f"{type(fault).__name__}: {fault}", "internal"))
+                self.metrics.dropped.inc()
+            else:
+                pause, self._complained = _FIRST_PAUSE, ""
+                self.metrics.events.inc()
+
+    def _complain(self, fault: Unanswered) -> None:
+        """Once for each cause, until it works again."""
+        if fault.cause != self._complained:
+            self._complained = fault.cause
+            self.log.warning("hubquota: the operator cannot be told of decisions: %s", fault)
+
+
+# --- The hub's own ways: a refusal, annotations of the pod, the progress of a launch ---
+
+
 def _refuse(
     spawner: Any,
     text: str,
@@ -767,20 +1342,40 @@ def _refuse(
     if SpawnException is not None:
         exc = SpawnException(text, reason=reason, message_html=page, status_code=status)
     else:
-        exc = HTTPError(status, text.replace("%", "%%"))
-        if spawner.handler is not None:
-            # JupyterHub 5 ends itself after five failures in a row, and counts every exception.
-            settings = spawner.handler.settings
-            settings["failure_count"] = settings.get("failure_count", 0) - 1
+        exc = HTTPError(status, text)
+        _uncount(spawner)
     exc.jupyterhub_message, exc.jupyterhub_html_message = text, page
     if again is not None:
         exc.headers = {"Retry-After": str(again)}
     raise exc
 
 
-def _annotations(launch: Launch, groups: Sequence[str], chosen: str, primehub: bool, spawner: Any) -> dict[str, str]:
+def _uncount(spawner: Any) -> None:
+    """Have JupyterHub 5 not count the failure that comes: after five in a row it ends itself, whatever they are.
+
+    It counts when the launch has ended. A launch that succeeds before that sets the count to 0, so what is taken off
+    beforehand may be lost: it is taken off right after it was put on, and meanwhile has no consequence.
+    """
+    launching, limit = getattr(spawner, "_spawn_future", None), getattr(spawner, "consecutive_failure_limit", 0)
+    if spawner.handler is None:
+        return
+    settings = spawner.handler.settings
+
+    def counted(_: object) -> None:
+        settings["failure_count"] = settings.get("failure_count", 0) - 1
+        spawner.consecutive_failure_limit = limit
+
+    if launching is None or launching.done():
+        counted(None)
+    else:
+        spawner.consecutive_failure_limit = 0
+        launching.add_done_callback(counted)
+
+
+def _annotations(launch: Launch, groups: Sequence[str], hub: str, primehub: bool, spawner: Any) -> dict[str, str]:
+    chosen = launch.group
     made = {
-        f"{_OURS}hub": spawner.namespace,
+        f"{_OURS}hub": hub,
         f"{_OURS}groups": json.dumps(list(groups), ensure_ascii=False),
         f"{_OURS}component": "notebook",
         f"{_OURS}component-name": spawner.pod_name,
@@ -796,18 +1391,33 @@ def _annotations(launch: Launch, groups: Sequence[str], chosen: str, primehub: b
 
 def _annotate(spawner: Any, annotations: Mapping[str, str]) -> None:
     """Put annotations on the pod in modify_pod_hook: extra_annotations would take braces in names for templates."""
-    earlier = getattr(spawner.modify_pod_hook, "hubquota_earlier", spawner.modify_pod_hook)
+    spawner.modify_pod_hook = _annotating(spawner.modify_pod_hook, annotations)
+    if hasattr(spawner, "observe"):
+        # KubeSpawner applies the profile again when it starts, and a profile may have a hook of its own.
+        spawner.observe(lambda change: _annotate_again(spawner, change["new"], annotations), "modify_pod_hook")
+
+
+def _annotate_again(spawner: Any, chosen: "Hook | None", annotations: Mapping[str, str]) -> None:
+    if not hasattr(chosen, "hubquota_earlier"):
+        spawner.modify_pod_hook = _annotating(chosen, annotations)
+
+
+def _annotating(hook: "Hook | None", annotations: Mapping[str, str]) -> Hook:
+    """A modify_pod_hook that runs the one that is there, and annotates what that gives."""
+    earlier = _without_us(hook)
 
     async def modify(chosen: Any, pod: Any) -> Any:
         if earlier is not None:
-            pod = earlier(chosen, pod)
-            if asyncio.iscoroutine(pod) or asyncio.isfuture(pod):
-                pod = await pod
-        pod.metadata.annotations = {**(pod.metadata.annotations or {}), **annotations}
+            pod = await _awaited(earlier(chosen, pod))
+        if isinstance(pod, dict):  # KubeSpawner takes one too
+            meta = pod.setdefault("metadata", {})
+            meta["annotations"] = {**(meta.get("annotations") or {}), **annotations}
+        elif pod is not None:  # what is no pod is KubeSpawner's to complain of
+            pod.metadata.annotations = {**(pod.metadata.annotations or {}), **annotations}
         return pod
 
     modify.hubquota_earlier = earlier  # type: ignore[attr-defined]
-    spawner.modify_pod_hook = modify
+    return modify
 
 
 def _show(spawner: Any, text: str, page: str) -> None:
@@ -834,12 +1444,335 @@ def _tell_in_progress(seconds: float) -> None:
     plain = getattr(KubeSpawner.progress, "hubquota_plain", KubeSpawner.progress)
 
     async def progress(self: Any) -> AsyncIterator[Json]:
+        message: Json | None = None
         with contextlib.suppress(asyncio.TimeoutError):
             message = await asyncio.wait_for(asyncio.shield(_message_of(self)), seconds)
-            if message is not None:
-                yield message
+        if message is not None:
+            yield message
         async for event in plain(self):
             yield event
 
     progress.hubquota_plain = plain  # type: ignore[attr-defined]
     KubeSpawner.progress = progress
+
+
+# --- The hook itself ---
+
+_POLL_SECONDS = 0.1
+_RETRY_SPREAD = 61
+
+
+class Gate:
+    """Stands before every launch. ``earlier``: the hook that was configured before, which runs first."""
+
+    def __init__(self, options: HubQuota, earlier: "Hook | None") -> None:
+        self.earlier = earlier
+        self._options = options
+        self._metrics = Metrics(REGISTRY)
+        self._reader: Reader | None = None
+        self._teller: Teller | None = None
+        #: Of the API server, and of the operator's answers: one may be there without the other.
+        self._reading, self._answering = Breaker(), Breaker()
+        self._later: set[asyncio.Future[None]] = set()
+        self._unknown: set[str] = set()
+
+    async def pre_spawn(self, spawner: Any) -> None:
+        """Let the launch go on, or raise the refusal. Exceptions of an earlier hook pass unchanged."""
+        earlier = self.earlier or _hook_of_the_class(spawner)
+        if earlier is not None:
+            await _awaited(earlier(spawner))
+        try:
+            await self._judged(spawner)
+        except HTTPError:
+            raise  # a refusal, or what a callable of the admin's has to say
+        except Exception as fault:
+            _show(spawner, "", "")
+            self._fail(spawner, Launch(spawner.user.name, spawner.name or "", "", {}), fault)
+
+    async def _judged(self, spawner: Any) -> None:
+        try:
+            launch = await self._launch(spawner)
+        except Unusable as fault:
+            self._refuse_options(spawner, fault)
+        groups = await names_of(spawner.user.groups)
+        if launch.group and launch.group not in groups:
+            self._refuse_foreign(spawner, launch)
+        answer, decisions = await self._decided(spawner, launch, groups)
+        kept = await self._kept(spawner, launch, groups)
+        made = _annotations(launch, kept, self._namespace(spawner), self._options.primehub_annotation, spawner)
+        if decisions:
+            made[f"{_OURS}decision"] = decisions[0].id
+        _annotate(spawner, made)
+        if answer is not None and answer.first:
+            self._later.add(task := asyncio.ensure_future(self._tell_later(spawner, launch)))
+            task.add_done_callback(self._later.discard)
+        else:
+            _show(spawner, *(progress_message(answer.verdict, launch, answer.now) if answer else ("", "")))
+
+    async def _decided(
+        self, spawner: Any, launch: Launch, groups: Sequence[str]
+    ) -> "tuple[Answer | None, list[Decision]]":
+        """The operator's word, None: there is none; and what is told of a launch that goes on. Raises the refusal."""
+        try:
+            with self._metrics.seconds.time():
+                answer = await self._ask(spawner, launch, groups)
+        except Exception as fault:
+            return None, [self._fail(spawner, launch, fault)]
+        self._mark_unknown(spawner, answer.verdict)
+        if answer.verdict.refusing:
+            self._refuse_by(spawner, launch, answer)
+        self._metrics.allowed.inc()
+        return answer, self._tell_of(spawner, launch, answer, "warned", "observed")
+
+    async def _tell_later(self, spawner: Any, launch: Launch) -> None:
+        """A first launch does not wait for the operator, but its page tells what is left as soon as that is known."""
+        text, page = "", ""
+        try:
+            answer = await asyncio.wait_for(self._first_answer(launch), self._options.first_launch_timeout)
+            text, page = progress_message(answer.verdict, launch, answer.now)
+        except Exception as fault:
+            spawner.log.debug("hubquota: nothing to tell %r while the server starts: %s", launch.user, fault)
+        finally:
+            _show(spawner, text, page)
+
+    async def _first_answer(self, launch: Launch) -> Answer:
+        reader, pause = self._reader, _POLL_SECONDS
+        while reader is not None:
+            known, now = await reader.user_quota(launch.user)
+            if known and "status" in known:
+                return _answer(known, replace(await reader.shared(), now=now), launch)
+            await asyncio.sleep(pause)
+            pause *= 2  # launches that wait for an answer go first
+        raise Unanswered("there is no reader yet", "internal")
+
+    async def _launch(self, spawner: Any) -> Launch:
+        """What this launch asks for. Raises Unusable."""
+        await apply_profile(spawner)
+        chosen = await self._chosen_group(spawner)
+        return Launch(spawner.user.name, spawner.name or "", await profile_of(spawner), requested(spawner), chosen)
+
+    async def _chosen_group(self, spawner: Any) -> str:
+        """The group that it is launched for; empty: none was chosen. Raises Unusable where it is no name."""
+        option = self._options.launch_group
+        if callable(option):
+            return str(await _awaited(option(spawner)) or "")
+        chosen = _user_options(spawner).get(option) if option else None
+        if chosen and not isinstance(chosen, str):
+            # A user who could have it fail here would be judged by failover_open, and not by their quotas.
+            raise Unusable(f"{_short(option)} is not the name of a group")
+        return chosen or ""
+
+    async def _kept(self, spawner: Any, launch: Launch, groups: Sequence[str]) -> list[str]:
+        """The names of the groups that are told, by what is known of the policies now."""
+        kept = await self._chosen_of(groups)
+        if len(kept) < len(groups):
+            spawner.log.warning(
+                "hubquota: user=%r is in %d groups, %d are left out; those that policies name are kept first",
+                launch.user,
+                len(groups),
+                len(groups) - len(kept),
+            )
+        return kept
+
+    async def _chosen_of(self, groups: Sequence[str]) -> list[str]:
+        return await kept_groups(groups, self._reader.named_groups if self._reader else frozenset())
+
+    def _namespace(self, spawner: Any) -> str:
+        """The hub's: where each user has a namespace of their own, the spawner's is the user's."""
+        if self._options.namespace:
+            return str(self._options.namespace)
+        own = getattr(spawner, "enable_user_namespaces", False)
+        return str(spawner._namespace_default() if own else spawner.namespace)
+
+    def _reader_for(self, spawner: Any) -> Reader:
+        if self._reader is None:
+            self._reader = Reader(self._namespace(spawner), self._options.timeout)
+        return self._reader
+
+    async def _ask(self, spawner: Any, launch: Launch, groups: Sequence[str]) -> Answer:
+        """The operator's word. Raises Unanswered."""
+        reader = self._reader_for(spawner)
+        with self._reading.guard(), _readable(launch):
+            try:
+                asked = self._asked(reader, launch, groups)
+                known, shared, told = await asyncio.wait_for(asked, self._options.timeout)
+            except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
+                raise _too_slow(self._options.timeout) from None
+        with _readable(launch):
+            return await self._concluded(spawner, launch, known, shared, told)
+
+    async def _concluded(
+        self, spawner: Any, launch: Launch, known: "Json | None", shared: Shared, told: "Json | None"
+    ) -> Answer:
+        reader = self._reader_for(spawner)
+        if told is not None:
+            known, now = await self._declared(spawner, reader, launch, (known, shared.now), told)
+            shared = replace(shared, now=now)
+        if known is None:
+            return Answer(Verdict(), (), shared.now, first=True)
+        if _is_ignored(known):
+            summary = known["status"].get("summary", "ignored")
+            raise Unanswered(f"UserQuota {known['metadata']['name']} is {summary}", "ignored")
+        return _answer(known, shared, launch)
+
+    async def _asked(
+        self, reader: Reader, launch: Launch, groups: Sequence[str]
+    ) -> "tuple[Json | None, Shared, Json | None]":
+        """The user's UserQuota, what all share, and what was told the operator that has to be waited for."""
+        (known, now), shared = await asyncio.gather(reader.user_quota(launch.user), reader.shared())
+        _believable(shared, self._options.max_staleness)
+        # Who comes at the very second that was told is let through: what is shared was read up to a second ago.
+        shared = replace(shared, now=max(now, shared.now))
+        _own(known, launch)
+        if known is None and shared.at_cap:
+            raise Unanswered(
+                f"the hub is at its cap of {shared.at_cap} UserQuotas, so this user gets none: delete the UserQuotas "
+                "of users who are gone, or raise the operator's max_user_quotas",
+                "cap",
+            )
+        kept = await self._chosen_of(groups)
+        told = known
+        # One that is ignored may be mended by writing its spec anew.
+        if known is None or _is_ignored(known) or sorted(known["spec"].get("groups", ())) != kept:
+            told = await reader.declare(launch.user, kept, known)
+        elif _is_answered(known):
+            return known, shared, None
+        # Else another launch has told it a moment ago, and both wait for the same answer.
+        waits = _has_status(known) or any(_matters(p, launch.user, kept) for p in shared.policies.values())
+        return known, shared, told if waits else None  # no usage, and nothing that refuses without usage
+
+    async def _declared(
+        self, spawner: Any, reader: Reader, launch: Launch, before: "tuple[Json | None, datetime]", told: Json
+    ) -> "tuple[Json, datetime]":
+        """The operator's answer to what it was told, for as long as may be waited; past that the old one holds."""
+        try:
+            with self._answering.guard():
+                return await self._answered(reader, launch, told["metadata"]["generation"])
+        except Unanswered as fault:
+            known, now = before
+            if known is None or not _has_status(known):
+                raise
+            if not _is_ignored(known):
+                spawner.log.warning("hubquota: %r is judged by the groups of before: %s", launch.user, fault)
+            return known, now
+
+    async def _answered(self, reader: Reader, launch: Launch, generation: int) -> "tuple[Json, datetime]":
+        seconds = self._options.first_launch_timeout
+        try:
+            return await asyncio.wait_for(self._polled(reader, launch, generation), seconds)
+        except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
+            raise Unanswered(
+                f"the operator has not answered for {launch.user!r} in {seconds:g} s: see its log, and whether it is "
+                "overloaded",
+                "unanswered",
+                waited=True,
+            ) from None
+
+    async def _polled(self, reader: Reader, launch: Launch, generation: int) -> "tuple[Json, datetime]":
+        while True:
+            known, now = await reader.user_quota(launch.user)
+            if known and _is_answered(known, generation):
+                return known, now
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _mark_unknown(self, spawner: Any, verdict: Verdict) -> None:
+        """Say once of each what this hook does not know, and takes for Observe."""
+        for word in {str(q.get("enforcement")) for q in verdict.observed} - {"Observe"} - self._unknown:
+            self._unknown.add(word)
+            spawner.log.warning(
+                "hubquota: enforcement %s is not known here and taken for Observe: bring the hook to the operator's "
+                "version",
+                _short(word),
+            )
+
+    def _refuse_by(self, spawner: Any, launch: Launch, answer: Answer) -> NoReturn:
+        again = None
+        if answer.verdict.until is not None:
+            spread = int(hashlib.sha256(_storable(launch.user).encode()).hexdigest(), 16) % _RETRY_SPREAD
+            again = math.ceil((answer.verdict.until - answer.now).total_seconds()) + spread
+        names = ",".join(map(_policy, answer.verdict.refusing))
+        spawner.log.info("hubquota refuses user=%r server=%r policies=%s", launch.user, launch.server, names)
+        text, page = self._said(spawner, refusal(answer.verdict, answer.running, answer.now, launch))
+        self._tell_of(spawner, launch, answer, "refused", "observed", reason=text)
+        self._metrics.refused.labels(EXCEEDED).inc()
+        _refuse(spawner, text, page, EXCEEDED, again=again)
+
+    def _refuse_foreign(self, spawner: Any, launch: Launch) -> NoReturn:
+        """A group of somebody else's, who would be charged."""
+        text = f"You are not a member of the group {_short(launch.group)!r}: choose one of your own groups."
+        spawner.log.info("hubquota refuses user=%r server=%r: the group is not theirs", launch.user, launch.server)
+        text, page = self._said(spawner, plain_refusal(FOREIGN, text, launch))
+        self._tell(spawner, Decision("refused", launch, reason=text))
+        self._metrics.refused.labels(FOREIGN).inc()
+        _refuse(spawner, text, page, FOREIGN)
+
+    def _refuse_options(self, spawner: Any, fault: Unusable) -> NoReturn:
+        """Options that KubeSpawner cannot start: nothing of a quota's, so nothing is told of it."""
+        cause, user = fault.__cause__ or fault, spawner.user.name
+        spawner.log.info("hubquota refuses user=%r server=%r: %s", user, spawner.name, _short(repr(cause), 500))
+        launch = Launch(user, spawner.name or "", "", {})
+        text = f"The chosen server options cannot be used: {str(fault).rstrip('.')}. Please choose them anew."
+        text, page = self._said(spawner, plain_refusal(UNUSABLE, text, launch))
+        self._metrics.refused.labels(UNUSABLE).inc()
+        _refuse(spawner, text, page, UNUSABLE, status=400)
+
+    def _fail(self, spawner: Any, launch: Launch, fault: Exception) -> Decision:
+        """No answer: go on, or refuse, as the admin said; one line tells what to mend."""
+        goes_on = self._options.failover_open
+        why = fault if isinstance(fault, Unanswered) else _unexpected(fault)
+        what = "goes on" if goes_on else "is refused"
+        spawner.log.warning("hubquota: the launch of %r %s without an answer: %s", launch.user, what, why)
+        (self._metrics.failed_open if goes_on else self._metrics.failed_closed).labels(why.cause).inc()
+        if not goes_on:
+            self._refuse_unread(spawner, launch)
+        return self._tell(spawner, Decision("failed-open", launch, reason=str(why)))
+
+    def _refuse_unread(self, spawner: Any, launch: Launch) -> NoReturn:
+        text = "Your quota cannot be read at the moment, so no server can be started. Please try again in a minute."
+        text, page = self._said(spawner, plain_refusal(FAILED, text, launch))
+        self._tell(spawner, Decision("failed-closed", launch, reason=text))
+        _refuse(spawner, text, page, FAILED, status=424, again=60)
+
+    def _said(self, spawner: Any, told: Refusal) -> tuple[str, str]:
+        """By the admin's templates; in our own words where these do not render what they were not tried on."""
+        try:
+            return rendered(self._options, told)
+        except Exception as fault:
+            spawner.log.warning("hubquota: a template does not render, so it is left out: %s", fault)
+            given = told.variables()
+            return given["text"], given["html"]
+
+    def _tell_of(self, spawner: Any, launch: Launch, answer: Answer, *kinds: str, reason: str = "") -> list[Decision]:
+        """Tell of an answer what there is to tell: the decisions made."""
+        verdict, made = answer.verdict, []
+        quotas = {"refused": verdict.refusing, "warned": verdict.warning, "observed": verdict.observed}
+        for kind in kinds:
+            if quotas[kind]:
+                until = verdict.until if kind == "refused" else None
+                said = reason if kind == "refused" else " ".join(_used_up(q) for q in quotas[kind] if kind == "warned")
+                decision = Decision(kind, launch, quotas[kind], until, said)
+                made.append(self._tell(spawner, decision, answer.uids))
+        return made
+
+    def _tell(self, spawner: Any, decision: Decision, uids: "Mapping[str, str] | None" = None) -> Decision:
+        """Have the operator told, which no launch waits for, nor fails by."""
+        try:
+            reader = self._reader_for(spawner)
+            if self._teller is None:
+                self._teller = Teller(reader.tell, spawner.log, self._metrics)
+            self._teller.tell(decision_event(decision, reader.namespace, uids or {}))
+        except Exception as fault:
+            self._metrics.dropped.inc()
+            spawner.log.warning("hubquota: a decision cannot be told: %s: %s", type(fault).__name__, fault)
+        return decision
+
+
+def _hook_of_the_class(spawner: Any) -> "Hook | None":
+    """The pre_spawn_hook that a class of spawners has by itself, where none is configured."""
+    hook: Hook | None = spawner.trait_defaults("pre_spawn_hook") if hasattr(spawner, "trait_defaults") else None
+    return hook
+
+
+async def _awaited(result: Any) -> Any:
+    """What a callable of the admin's gives, which may be a coroutine."""
+    return await result if inspect.isawaitable(result) else result

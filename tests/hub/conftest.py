@@ -1,39 +1,89 @@
-"""Everything together, with each JupyterHub that the hook serves."""
+"""Everything together, with each JupyterHub that the hook serves, started once for many tests."""
 
+import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from tests.hub.launching import POLICIES, use_up
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.environments import HUBS, hub_python
+from tests.testbed.hub import HubRunner
 from tests.testbed.stage import Stage
+from tests.testbed.z2jh import hooked
 
 #: JupyterHub's own default; z2jh has 0, where every launch goes on in the background.
-WAITING = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 10}\n'
+WAITING: Final = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 10}\n'
+#: An admin's own words, and PrimeHub's annotation.
+WORDS: Final = """
+c.HubQuota.html_template = "{{ html }}<footer>for {{ user }}</footer>"
+c.HubQuota.primehub_annotation = True
+"""
+#: What an admin has already: a class of spawners with hooks of its own. Servers stay when the hub ends, as in z2jh.
+ADMINS: Final = """
+import asyncio, pathlib
+from kubespawner import KubeSpawner
+from tornado.web import HTTPError
+class Between(KubeSpawner): pass
+class Mine(Between): pass
+c.JupyterHub.spawner_class = Mine
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.authenticate_prometheus = False
+def theirs(spawner):
+    if spawner.user.name == "unwelcome":
+        raise HTTPError(418, "theirs")
+    spawner.extra_annotations = {{**spawner.extra_annotations, "theirs/hook": "ran"}}
+async def on_the_pod(spawner, pod):
+    pod.metadata.annotations["theirs/pod"] = "ran"
+    return pod
+c.{where}.pre_spawn_hook = theirs
+c.KubeSpawner.modify_pod_hook = on_the_pod
+async def slow_end(spawner):
+    while spawner.user.name == "slow" and not pathlib.Path({free!r}).exists():
+        await asyncio.sleep(0.05)
+c.Spawner.post_stop_hook = slow_end
+"""
 
 
-@pytest.fixture(params=HUBS, ids=[f"JupyterHub {major}" for major in HUBS])
+@dataclass(frozen=True)
+class Together:
+    """One operator, and two hubs that share its namespace and the users in it.
+
+    ``stage.hub`` is as z2jh sets it up; ``waiting`` answers a request for a launch when it knows what came of it, and
+    refuses where no answer can be had. ``free``: a file; until it is there, no server of the user "slow" ends.
+    """
+
+    stage: Stage
+    waiting: HubRunner
+    free: Path
+
+
+@pytest.fixture(scope="module", params=HUBS, ids=[f"JupyterHub {major}" for major in HUBS])
 def python(request: pytest.FixtureRequest) -> Path:
     """The Python of each JupyterHub."""
     return hub_python(request.param)
 
 
-@pytest.fixture
-def stage(api: ControlPlane, namespace: str, tmp_path: Path, python: Path) -> Iterator[Stage]:
-    """A hub as z2jh sets it up."""
-    yield from _running(Stage(api, namespace, tmp_path / "stage", python=python))
-
-
-@pytest.fixture
-def waiting_stage(api: ControlPlane, namespace: str, tmp_path: Path, python: Path) -> Iterator[Stage]:
-    """A hub that answers a request for a launch only when it knows what came of it."""
-    yield from _running(Stage(api, namespace, tmp_path / "stage", WAITING, python))
-
-
-def _running(stage: Stage) -> Iterator[Stage]:
+@pytest.fixture(scope="module")
+def together(api: ControlPlane, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Together]:
+    """Both hubs with an operator and the policies of these tests; alice has used up hers."""
+    namespace, folder = f"t-{secrets.token_hex(4)}", tmp_path_factory.mktemp("together")
+    free = folder / "free"
+    api.make_namespace(namespace)
+    of_the_class, of_all = (ADMINS.format(where=where, free=str(free)) for where in ("Mine", "Spawner"))
+    stage = Stage(api, namespace, folder, of_the_class + WORDS, python)
+    strict = hooked(folder / "waiting", failover_open=False)
+    waiting = HubRunner(api, namespace, folder / "waiting", of_all + WAITING + strict, python)
     try:
+        stage.apply(*POLICIES)
         stage.start()
-        yield stage
+        waiting.start()
+        use_up(stage, "alice")
+        yield Together(stage, waiting, free)
     finally:
+        waiting.stop()
         stage.stop()
+        api.end_namespace(namespace)

@@ -1,40 +1,87 @@
-"""What tests of launches share: policies, and waiting for what the operator writes."""
+"""What tests of launches share: policies, and waiting for what the operator and the hub do."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
+import httpx
+
+from tests.testbed.hub import HubRunner
 from tests.testbed.stage import Stage, policy
 
-EVERYONE = {"everyone": True}
+MESSAGE: Final = "Ask <it@uni.edu> or see https://it.uni.edu/quotas"
+#: Alice has little, everybody a lot, and nobody a GPU.
+POLICIES: Final = (
+    policy(
+        "little",
+        scope={"users": ["alice"]},
+        resource="memory",
+        limit={"value": 1, "unit": "MiB-hours"},
+        window={"rolling": "7d"},
+        message=MESSAGE,
+    ),
+    policy(
+        "lots",
+        scope={"everyone": True},
+        resource="memory",
+        limit={"value": 400, "unit": "GiB-hours"},
+        window={"rolling": "30d"},
+    ),
+    policy(
+        "no-gpu",
+        scope={"everyone": True},
+        resource="nvidia.com/gpu",
+        limit={"value": 0, "unit": "GPU-hours"},
+        window={"rolling": "1d"},
+    ),
+)
 
 
-def eventually(check: Callable[[], bool], stage: Stage, seconds: float = 30) -> None:
+def eventually(check: Callable[[], bool], words: Callable[[], str], seconds: float = 30) -> None:
+    """Wait until something holds. ``words``: what to show where it does not."""
     deadline = time.monotonic() + seconds
     while not check():
-        assert time.monotonic() < deadline, stage.operator.last_words() + stage.hub.program.last_words()
+        assert time.monotonic() < deadline, words()
         time.sleep(0.1)
 
 
-def memory(value: object, unit: str = "GiB-hours", window: str = "7d", **more: Any) -> dict[str, Any]:  # noqa: ANN401
-    limit = {"value": value, "unit": unit}
-    return policy("memory", scope=EVERYONE, resource="memory", limit=limit, window={"rolling": window}, **more)
-
-
-def used(stage: Stage) -> float:
-    quotas = stage.get("uq", "alice").get("status", {}).get("quotas") or [{"used": 0}]
-    return float(quotas[0]["used"])
-
-
-def applied(stage: Stage, name: str) -> Callable[[], bool]:
-    return lambda: bool(stage.get("qp", name).get("status"))
-
-
-def use_up(stage: Stage, message: str) -> None:
-    """Have alice run a server until her quota is used up, and stop it."""
-    stage.apply(memory(1, "MiB-hours", message=message))
-    assert stage.hub.launch("alice")[-1].get("ready"), stage.hub.program.last_words()
+def use_up(stage: Stage, user: str) -> None:
+    """Have a user run a server until the quota is used up, and stop it."""
+    stage.hub.begin(user)
     # Well beyond: the end that a kubelet tells is cut to whole seconds.
-    eventually(lambda: used(stage) > 1.5, stage)
-    stage.hub.end_server("alice")
-    eventually(lambda: stage.get("uq", "alice")["status"]["running"] == [], stage)
+    eventually(lambda: used(stage, user) > 1.5, lambda: words(stage))
+    stage.hub.end_server(user)
+    eventually(lambda: not standing(stage, user)["running"], lambda: words(stage))
+
+
+def used(stage: Stage, user: str) -> float:
+    """MiB-hours of the policy "little"."""
+    quotas = standing(stage, user).get("quotas", [])
+    return float(next((quota["used"] for quota in quotas if quota["name"] == "little"), 0))
+
+
+def standing(stage: Stage, user: str) -> dict[str, Any]:
+    """The status of a user's UserQuota; empty where there is none."""
+    found: dict[str, Any] = stage.get("uq", user).get("status", {})
+    return found
+
+
+def words(stage: Stage) -> str:
+    """What operator and hub said last."""
+    return stage.operator.last_words() + stage.hub.program.last_words()
+
+
+@contextmanager
+def logged_in(hub: HubRunner, user: str) -> Iterator[httpx.Client]:
+    """A user in a browser."""
+    with httpx.Client(base_url=hub.url, follow_redirects=True, timeout=30) as browser:
+        browser.get("/hub/login")
+        form = {"username": user, "password": "demo", "_xsrf": xsrf(browser)}
+        assert browser.post("/hub/login?next=/hub/home", data=form).status_code == 200
+        yield browser
+
+
+def xsrf(browser: httpx.Client) -> str:
+    """What a form of the hub's has to carry."""
+    return next(cookie.value or "" for cookie in browser.cookies.jar if cookie.name == "_xsrf")

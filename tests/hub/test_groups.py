@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import hubquota_hook as hook
 from hubquota.resources.user_quota import UserQuotaSpec
+from tests.hub.api_server import FakeApi, known, serving, spawner
 
 NAMES = [f"g{number:06}" for number in range(1000)]
 
@@ -71,6 +72,29 @@ async def test_with_a_million_groups_the_hub_goes_on_meanwhile() -> None:
     assert "g04999" in told
     assert after_reading >= 1000
     assert turns - after_reading >= 1000
+
+
+async def test_a_launch_by_somebody_in_a_million_groups_lets_the_hub_go_on_and_marks_the_pod_with_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns, api = 0, FakeApi()
+    api.quotas["alice"] = known()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with serving(api, monkeypatch):
+        starting = spawner()
+        starting.user.groups = [SimpleNamespace(name="<b>" + "g" * 200)] * 1_000_000
+        task = asyncio.create_task(others())
+        await hook.Gate(hook.HubQuota(timeout=600), None).pre_spawn(starting)
+        task.cancel()
+    marks = (await starting.modify_pod_hook(starting, {}))["metadata"]["annotations"]
+    assert turns >= 3000
+    assert len(marks["hubquota.dev/groups"]) < 200_000
 
 
 def test_a_policy_that_is_not_applied_makes_no_first_launch_wait() -> None:

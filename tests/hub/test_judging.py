@@ -48,6 +48,11 @@ def verdict(*quotas: dict[str, Any], launch: hook.Launch = SMALL, running: Any =
     return hook.judge(quotas, running, launch, NOW)
 
 
+def said(found: hook.Verdict, running: Any) -> tuple[str, str]:  # noqa: ANN401
+    """A refusal in the words that it has without an admin's templates."""
+    return hook.rendered(hook.HubQuota(), hook.refusal(found, running, NOW))
+
+
 def test_a_used_up_quota_refuses_until_it_is_free() -> None:
     found = verdict(quota())
     assert [q["name"] for q in found.refusing] == ["weekly"]
@@ -83,6 +88,16 @@ def test_the_retry_time_is_when_no_touched_quota_is_used_up() -> None:
     assert verdict(one, other, untouched).until == hook.instant(at(5))
 
 
+def test_of_several_used_up_quotas_the_one_that_decides_comes_first() -> None:
+    soon = quota(name="soon", blocked=[{"from": at(-1), "until": at(2)}])
+    late = quota(name="late", blocked=[{"from": at(-2), "until": at(5)}, {"from": at(8)}])
+    never = quota(name="never", blocked=[{"from": at(-1)}])
+    assert [q["name"] for q in verdict(soon, late).refusing] == ["late", "soon"]
+    text, page = said(verdict(soon, never, late), [])
+    for words in (text, page):
+        assert words.index("(policy never)") < words.index("(policy late)") < words.index("(policy soon)")
+
+
 def test_servers_at_once_do_not_count_the_one_that_is_relaunched() -> None:
     at_once = quota(resource="servers", unit="servers", used="1", limit="1")
     del at_once["window"]
@@ -92,7 +107,7 @@ def test_servers_at_once_do_not_count_the_one_that_is_relaunched() -> None:
 
 
 def test_a_refusal_tells_which_quota_when_again_and_whom_to_ask() -> None:
-    text, page = hook.refusal(verdict(quota()), [], NOW)
+    text, page = said(verdict(quota()), [])
     assert text == (
         "Your quota is used up: 40 of 40 GiB-hours of memory in any 7 days (policy weekly). "
         "It will work again at 2026-03-01 15:20:24 UTC (in 3 h 21 min). Ask <it@uni.edu>"
@@ -101,20 +116,33 @@ def test_a_refusal_tells_which_quota_when_again_and_whom_to_ask() -> None:
     assert "Ask &lt;it@uni.edu&gt;" in page
 
 
+def test_a_refusal_names_the_group_by_which_a_policy_holds() -> None:
+    text, page = said(verdict(quota(group="<lab>")), [])
+    assert "(policy weekly, group <lab>)" in text
+    assert "(policy weekly, group &lt;lab&gt;)" in page
+
+
+def test_of_devices_it_is_said_which_are_left() -> None:
+    mig = quota(resource="nvidia.com/mig-1g.5gb", unit="device-hours", used="1", blocked=[])
+    asks = hook.Launch("alice", "", "", {"nvidia.com/mig-1g.5gb": 1000})
+    text, _ = hook.progress_message(verdict(mig, launch=asks), asks, NOW)
+    assert text == "39 of 40 device-hours of nvidia.com/mig-1g.5gb left in any 7 days."
+
+
 def test_a_refusal_tells_what_helps_sooner() -> None:
     endless = quota(blocked=[{"from": at(-1)}], blockedIfStopped=[{"from": at(0), "until": at(2)}])
-    text, _ = hook.refusal(verdict(endless), RUNNING, NOW)
+    text, _ = said(verdict(endless), RUNNING)
     assert "if you stop them, it will work from 2026-03-01 14:00:00 UTC (in 2 h)" in text
 
 
 def test_a_limit_of_zero_promises_nothing() -> None:
-    text, _ = hook.refusal(verdict(quota(limit="0", blocked=[{"from": at(-1)}])), [], NOW)
+    text, _ = said(verdict(quota(limit="0", blocked=[{"from": at(-1)}])), [])
     assert "The limit is 0" in text
 
 
 def test_links_can_be_clicked_and_nothing_else_is_let_through() -> None:
     evil = "see https://it.uni.edu/quota?a=1&b=2 <script>alert(1)</script> javascript:x"
-    _, page = hook.refusal(verdict(quota(message=evil)), [], NOW)
+    _, page = said(verdict(quota(message=evil)), [])
     assert '<a href="https://it.uni.edu/quota?a=1&amp;b=2" rel="noopener">' in page
     assert "<script>" not in page
     assert 'href="javascript' not in page
@@ -134,7 +162,8 @@ def test_users_see_nothing_of_observe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (59.2, "1 min"), (3600, "1 h"), (12_000, "3 h 20 min"), (90_000, "1 d 1 h")]
+    ("seconds", "text"),
+    [(0, "0 s"), (59.2, "1 min"), (3600, "1 h"), (12_000, "3 h 20 min"), (90_000, "1 d 1 h"), (100_000, "1 d 4 h")],
 )
 def test_a_duration_is_rounded_up(seconds: float, text: str) -> None:
     assert hook.duration(timedelta(seconds=seconds)) == text
@@ -160,7 +189,7 @@ def test_a_full_home_directory_refuses_whatever_is_asked_for_and_says_what_helps
     full = quota(resource="storage", unit="GiB", exceptProfiles=["tiny"])
     full["blocked"] = full["blockedIfStopped"] = [{"from": at(-1)}]
     del full["window"]
-    text, _ = hook.refusal(verdict(full), RUNNING, NOW)
+    text, _ = said(verdict(full), RUNNING)
     assert "40 of 40 GiB of storage (policy weekly)" in text
     assert "when you have deleted files; these profiles still start: tiny." in text
 
@@ -176,7 +205,7 @@ def test_a_full_home_directory_refuses_whatever_is_asked_for_and_says_what_helps
     ],
 )
 def test_every_window_is_said_in_words(window: dict[str, Any], words: str) -> None:
-    assert words in hook.refusal(verdict(quota(window=window)), [], NOW)[0]
+    assert words in said(verdict(quota(window=window)), [])[0]
 
 
 def test_no_time_is_told_past_what_is_foreseen() -> None:

@@ -1,0 +1,124 @@
+"""An API server in this process that fails as it is told, and a spawner as the hook sees one."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+import hubquota_hook as hook
+
+Json = dict[str, Any]
+Failure = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
+
+
+class FakeApi:
+    """What the hook asks of an API server. ``failing``: asked first; None: it goes on as if nothing was."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC).replace(microsecond=0)
+        self.beat: datetime | None = self.now
+        self.notes: dict[str, str] = {}
+        self.policies: list[Json] = []
+        self.quotas: dict[str, Json] = {}
+        self.events: list[Json] = []
+        self.failing: Failure | None = None
+        self.asked = 0
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.asked += 1
+        failed = await self.failing(request) if self.failing else None
+        return failed or await self._answer(request)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        kind, _, name = request.path.partition("/namespaces/hub/")[2].partition("/")
+        if kind == "events":
+            self.events.append(await request.json())
+            return self._json(self.events[-1], 201)
+        if kind == "quotapolicies":
+            return self._json({"items": self.policies})
+        if kind == "leases":
+            beat = self.beat and self.beat.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            found = {"metadata": {"annotations": self.notes}, "spec": {"renewTime": beat}}
+            return self._json(found, 200 if beat else 404)
+        return await self._user_quota(request, name)
+
+    async def _user_quota(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
+        if request.method == "GET":
+            return self._json(self.quotas.get(name, {}), 200 if name in self.quotas else 404)
+        told = await request.json()
+        made = self.quotas.setdefault(name or told["metadata"]["name"], {"metadata": {"name": name, "generation": 0}})
+        made["metadata"]["generation"] += 1
+        made["spec"] = told["spec"]
+        return self._json(made)
+
+    def _json(self, body: Json, status: int = 200) -> web.Response:
+        date = self.now.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        return web.Response(text=json.dumps(body), status=status, headers={"Date": date})
+
+
+@asynccontextmanager
+async def serving(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """The hook asks ``api`` for as long as this lasts."""
+    from kubernetes_asyncio.client import ApiClient, Configuration
+
+    runner = web.ServerRunner(web.Server(api), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    client = ApiClient(Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}"))
+    monkeypatch.setattr(hook, "shared_client", lambda _: SimpleNamespace(api_client=client))
+    try:
+        yield
+    finally:
+        await _end_of_telling()
+        await client.close()
+        await runner.cleanup()
+
+
+async def _end_of_telling() -> None:
+    """Nobody is left who would open a connection while the server ends; those that are open have been taken."""
+    code = {task: getattr(task.get_coro(), "cr_code", None) for task in asyncio.all_tasks()}
+    telling = [task for task, of in code.items() if of is not None and of.co_filename == hook.__file__]
+    for task in telling:
+        task.cancel()
+    await asyncio.gather(*telling, return_exceptions=True)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def spawner(user: str = "alice", *groups: str, **more: Any) -> Any:  # noqa: ANN401
+    """A launch of a user's."""
+    whose = SimpleNamespace(name=user, groups=[SimpleNamespace(name=name) for name in groups])
+    had: Json = {"user": whose, "name": "", "user_options": {}, "namespace": "hub", "pod_name": f"jupyter-{user}"}
+    had |= {"mem_guarantee": 2**30, "mem_limit": None, "cpu_guarantee": None, "cpu_limit": None, "handler": None}
+    had |= {"extra_resource_limits": {}, "extra_resource_guarantees": {}, "modify_pod_hook": None}
+    return SimpleNamespace(**had | {"log": logging.getLogger("hub")} | more)
+
+
+def known(user: str = "alice", *quotas: Json, groups: tuple[str, ...] = ()) -> Json:
+    """A UserQuota that the operator has answered."""
+    meta = {"name": hook.user_quota_name(user), "generation": 1}
+    status = {"observedGeneration": 1, "quotas": list(quotas), "pools": [], "running": []}
+    return {"metadata": meta, "spec": {"user": user, "groups": list(groups)}, "status": status}
+
+
+def used_up(api: FakeApi, **more: Any) -> Json:  # noqa: ANN401
+    """A quota of 40 GiB-hours that is used up for two hours more."""
+    start, end = ((api.now + timedelta(hours=h)).strftime("%Y-%m-%dT%H:%M:%SZ") for h in (-1, 2))
+    told = {"name": "weekly", "policies": ["weekly"], "resource": "memory", "window": {"rolling": "7d"}}
+    told |= {"limit": "40", "used": "41.5", "unit": "GiB-hours", "enforcement": "Deny"}
+    return told | {"blocked": [{"from": start, "until": end}], "blockedIfStopped": []} | more
+
+
+async def eventually(check: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + 20
+    while not check():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.01)

@@ -1,0 +1,240 @@
+"""Whatever fails, a launch goes on or is refused as failover_open says, with one line that says what to mend."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+from prometheus_client import REGISTRY
+from tornado.web import HTTPError
+
+import hubquota_hook as hook
+from tests.hub.api_server import FakeApi, Json, eventually, known, serving, spawner, used_up
+
+
+@pytest.fixture
+async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
+    made = FakeApi()
+    made.quotas["alice"] = known()
+    async with serving(made, monkeypatch):
+        yield made
+
+
+def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
+    return hook.Gate(hook.HubQuota(**{"timeout": 20.0, "first_launch_timeout": 0.3} | traits), None)
+
+
+def count(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"hubquota_hook_{name}_total", labels) or 0
+
+
+async def hanging(_: web.BaseRequest) -> None:
+    await asyncio.sleep(60)
+
+
+async def cut(request: web.BaseRequest) -> None:
+    assert request.transport
+    request.transport.close()
+
+
+def answering(status: int, text: str = "{}") -> Any:  # noqa: ANN401
+    async def answer(request: web.BaseRequest) -> web.Response | None:
+        return None if "/events" in request.path else web.Response(status=status, text=text)
+
+    return answer
+
+
+def old(api: FakeApi) -> None:
+    api.beat = api.now - timedelta(minutes=6)
+
+
+def ahead(api: FakeApi) -> None:
+    api.beat = api.now + timedelta(hours=1)
+
+
+def silent(api: FakeApi) -> None:
+    api.beat = None
+
+
+def failing(failure: Any) -> Any:  # noqa: ANN401
+    return lambda api: setattr(api, "failing", failure)
+
+
+def broken(change: Json) -> Any:  # noqa: ANN401
+    return lambda api: api.quotas.update(alice=known("alice", used_up(api)) | change)
+
+
+def missing_field(api: FakeApi) -> None:
+    quota = used_up(api)
+    del quota["resource"]
+    api.quotas["alice"] = known("alice", quota)
+
+
+def new_user(api: FakeApi) -> None:
+    api.quotas.clear()
+    pool = {"scope": {"everyone": True}, "sharing": "Shared", "limit": {"value": 1, "unit": "GiB-hours"}}
+    api.policies = [{"metadata": {"name": "pool", "generation": 1}, "spec": pool}]
+
+
+def somebody_else_s(api: FakeApi) -> None:
+    api.quotas["alice"] = known("alice") | {"spec": {"user": "bob", "groups": []}}
+
+
+def passed_over(api: FakeApi) -> None:
+    api.quotas["alice"] = known("alice") | {"status": {"decision": "Ignored", "summary": "ignored: write it anew"}}
+
+
+def full(api: FakeApi) -> None:
+    api.quotas.clear()
+    api.notes["hubquota.dev/at-cap"] = "2"
+
+
+FAILURES = {
+    "operator never there": (silent, "heartbeat", "is not there: see whether hubquota's operator runs"),
+    "operator stopped for long": (old, "heartbeat", "360 s old: see whether hubquota's operator runs, and whether its"),
+    "clock skew": (ahead, "clock", "ahead of the API server's clock: set the clocks"),
+    "hanging": (failing(hanging), "timeout", "has not answered within 0.3 s: see whether it is overloaded"),
+    "refusing": (failing(cut), "unreachable", "cannot be reached (ServerDisconnectedError"),
+    "forbidden": (failing(answering(403)), "forbidden", "may not read /apis/.*: apply hubquota's Role for the hub"),
+    "no CRDs": (failing(answering(404)), "crds", "quotapolicies is not there: apply hubquota's CRDs"),
+    "no page": (failing(answering(404, "404 page not found\n")), "crds", "quotapolicies is not there: apply"),
+    "unwell": (failing(answering(503)), "unavailable", "with 503"),
+    "a proxy's page": (failing(answering(200, "<html>")), "unreachable", "and no JSON: see what stands between"),
+    "a list": (failing(answering(200, "[]")), "malformed", "see whether hook, operator and CRDs are of one version"),
+    "no spec": (broken({"spec": None}), "malformed", "UserQuota alice, or a QuotaPolicy, cannot be read"),
+    "no resource": (missing_field, "malformed", "KeyError: 'resource'"),
+    "somebody else's": (somebody_else_s, "foreign", "UserQuota alice is not of 'alice', though its name says so"),
+    "passed over": (passed_over, "ignored", "UserQuota alice is ignored: write it anew"),
+    "at the cap": (full, "cap", "the hub is at its cap of 2 UserQuotas, so this user gets none: delete the UserQuotas"),
+    "first launch unanswered": (new_user, "unanswered", "the operator has not answered for 'alice' in 0.3 s"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_each_failure_leads_to_what_the_admin_said_and_one_line(
+    api: FakeApi, caplog: pytest.LogCaptureFixture, name: str, is_open: bool
+) -> None:
+    arrange, cause, words = FAILURES[name]
+    arrange(api)
+    result = "failed_open" if is_open else "failed_closed"
+    before = count(result, cause=cause)
+    hub = gate(failover_open=is_open, timeout=0.3 if name == "hanging" else 20.0)
+    if is_open:
+        await hub.pre_spawn(spawner())
+    else:
+        with pytest.raises(HTTPError) as refused:
+            await hub.pre_spawn(spawner())
+        assert refused.value.status_code == 424
+        assert refused.value.reason == "compute-quota-failed"
+        assert "Please try again in a minute" in refused.value.jupyterhub_message
+        assert refused.value.headers == {"Retry-After": "60"}
+    lines = [r.getMessage() for r in caplog.records if "without an answer" in r.getMessage()]
+    assert len(lines) == 1
+    assert ("goes on" if is_open else "is refused") in lines[0]
+    head, _, tail = words.partition(".*")
+    assert head in lines[0]
+    assert tail in lines[0]
+    assert count(result, cause=cause) == before + 1
+
+
+async def test_the_hub_s_own_clock_does_not_matter(api: FakeApi) -> None:
+    api.now += timedelta(days=400)
+    api.beat = api.now
+    before = count("allowed")
+    await gate().pre_spawn(spawner())
+    assert count("allowed") == before + 1
+
+
+async def test_after_failures_in_a_row_nobody_waits_until_one_launch_has_tried(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = gate(timeout=0.2)
+    api.failing = hanging
+    for _ in range(3):
+        await hub.pre_spawn(spawner())
+    asked = api.asked
+    await asyncio.gather(*(hub.pre_spawn(spawner()) for _ in range(50)))
+    assert api.asked - asked <= 3  # the telling of decisions alone goes on trying
+    assert "not tried again for this launch" in caplog.text
+    monkeypatch.setattr(hook, "_REST", 0.0)
+    monkeypatch.setattr(hook, "_SHARED_SECONDS", 0.0)
+    api.failing = None
+    hub._options.timeout = hub._reader_for(spawner()).timeout = 20.0  # the machine may be slow too
+    before = count("allowed")
+    await asyncio.gather(*(hub.pre_spawn(spawner()) for _ in range(5)))
+    assert count("allowed") == before + 1  # the one that tries; the others wait for nobody
+    await asyncio.gather(*(hub.pre_spawn(spawner()) for _ in range(5)))
+    assert count("allowed") == before + 6
+
+
+async def test_one_who_gives_up_while_trying_leaves_it_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hook, "_REST", 0.0)
+    breaker, late = hook.Breaker(), hook.Unanswered("late", "timeout", waited=True)
+    for _ in range(3):
+        with pytest.raises(hook.Unanswered), breaker.guard():
+            raise late
+    with pytest.raises(asyncio.CancelledError), breaker.guard():
+        raise asyncio.CancelledError
+    with breaker.guard(), pytest.raises(hook.Unanswered), breaker.guard():
+        raise AssertionError("a second one must not try")
+    with breaker.guard(), breaker.guard():
+        pass
+
+
+async def test_an_operator_that_does_not_answer_new_users_still_refuses_known_ones(api: FakeApi) -> None:
+    new_user(api)
+    hub = gate()
+    for name in ("a", "b", "c", "d"):
+        await hub.pre_spawn(spawner(name))
+    api.quotas["alice"] = known("alice", used_up(api))
+    with pytest.raises(HTTPError) as refused:
+        await hub.pre_spawn(spawner())
+    assert refused.value.reason == "compute-quota-exceeded"
+
+
+async def test_a_second_launch_does_not_slip_past_while_the_operator_is_asked_about_the_first(api: FakeApi) -> None:
+    new_user(api)
+    hub = gate(first_launch_timeout=20, failover_open=False)
+    first = asyncio.ensure_future(hub.pre_spawn(spawner()))
+    await eventually(lambda: "alice" in api.quotas)
+    second = asyncio.ensure_future(hub.pre_spawn(spawner(name="second")))
+    asked = api.asked
+    await eventually(lambda: api.asked > asked + 5)
+    assert not first.done()
+    assert not second.done()
+    api.quotas["alice"]["status"] = known("alice", used_up(api))["status"]
+    told = await asyncio.gather(first, second, return_exceptions=True)
+    assert [getattr(refused, "reason", refused) for refused in told] == ["compute-quota-exceeded"] * 2
+
+
+async def test_a_launch_right_after_groups_have_changed_waits_for_the_answer_to_the_change(api: FakeApi) -> None:
+    told = known("alice", groups=("staff",))
+    told["metadata"]["generation"] = 2
+    api.quotas["alice"] = told
+    launch = asyncio.ensure_future(gate(first_launch_timeout=20).pre_spawn(spawner("alice", "staff")))
+    asked = api.asked
+    await eventually(lambda: api.asked > asked + 5)
+    assert not launch.done()
+    told["status"] = known("alice", used_up(api))["status"] | {"observedGeneration": 2}
+    with pytest.raises(HTTPError):
+        await launch
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_one_of_whom_the_operator_never_spoke_is_not_taken_for_one_who_may_launch(
+    api: FakeApi, is_open: bool
+) -> None:
+    new_user(api)
+    api.quotas["alice"] = known() | {"status": {}}
+    before = count("failed_open", cause="unanswered")
+    launch = gate(failover_open=is_open).pre_spawn(spawner())
+    [told] = await asyncio.gather(launch, return_exceptions=True)
+    assert getattr(told, "status_code", None) == (None if is_open else 424)
+    assert count("failed_open", cause="unanswered") == before + is_open
+
+
+def test_a_second_copy_of_the_file_counts_in_the_same_metrics() -> None:
+    assert hook.Metrics(REGISTRY).allowed is hook.Metrics(REGISTRY).allowed

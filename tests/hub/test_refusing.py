@@ -1,0 +1,164 @@
+"""A refusal is no failure of the hub's, however many there are and whatever else starts meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+from tornado.web import HTTPError
+from traitlets import TraitError
+
+import hubquota_hook as hook
+from tests.hub.api_server import FakeApi, eventually, known, serving, spawner, used_up
+
+LIMIT = 5
+
+
+@pytest.fixture
+async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
+    made = FakeApi()
+    made.quotas["alice"] = known("alice", used_up(made))
+    async with serving(made, monkeypatch):
+        yield made
+
+
+class Hub5:
+    """As JupyterHub 5 counts launches that failed (``_track_failure_count`` in its handlers/base.py)."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, int] = {}
+        self.aborted = False
+        self.refused = 0
+        self.stopped = asyncio.Event()
+
+    def launch(self) -> "tuple[asyncio.Task[None], Any]":
+        """A launch that is refused; the server is stopped before anything is counted."""
+        starting = spawner(handler=SimpleNamespace(settings=self.settings), consecutive_failure_limit=LIMIT)
+        task = starting._spawn_future = asyncio.ensure_future(self._spawn(starting))
+        task.add_done_callback(lambda ended: self._count(ended, starting))
+        return task, starting
+
+    async def _spawn(self, starting: Any) -> None:  # noqa: ANN401
+        try:
+            await hook.Gate(hook.HubQuota(), None).pre_spawn(starting)
+        finally:
+            self.refused += 1
+            await self.stopped.wait()
+
+    def _count(self, ended: "asyncio.Task[None]", starting: Any) -> None:  # noqa: ANN401
+        self.settings["failure_count"] = self.settings.get("failure_count", 0) + 1 if ended.exception() else 0
+        limit = starting.consecutive_failure_limit
+        self.aborted |= bool(limit) and self.settings["failure_count"] >= limit
+
+
+async def test_a_class_that_is_refused_while_others_start_does_not_end_a_hub_of_version_5(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook, "SpawnException", None)
+    hub = Hub5()
+    launches = [hub.launch() for _ in range(4 * LIMIT)]
+    await eventually(lambda: hub.refused == len(launches))
+    hub.settings["failure_count"] = 0  # somebody's server has started
+    hub.stopped.set()
+    told = await asyncio.gather(*(task for task, _ in launches), return_exceptions=True)
+    await asyncio.sleep(0)
+    assert {getattr(refused, "status_code", refused) for refused in told} == {403}
+    assert not hub.aborted
+    assert hub.settings["failure_count"] == 0
+    assert {starting.consecutive_failure_limit for _, starting in launches} == {LIMIT}
+
+
+async def test_a_refusal_is_neither_the_failure_that_ends_a_hub_of_version_5_nor_makes_others_forgotten(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook, "SpawnException", None)
+    hub = Hub5()
+    hub.settings["failure_count"] = LIMIT - 1
+    hub.stopped.set()
+    task, starting = hub.launch()
+    [refused] = await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert isinstance(refused, HTTPError)
+    assert not hub.aborted
+    assert (hub.settings["failure_count"], starting.consecutive_failure_limit) == (LIMIT - 1, LIMIT)
+
+
+@pytest.mark.parametrize("major", [5, 6])
+async def test_a_launch_that_no_page_asked_for_is_refused_too(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, major: int
+) -> None:
+    if major == 5:
+        monkeypatch.setattr(hook, "SpawnException", None)
+    with pytest.raises(HTTPError) as refused:
+        await hook.Gate(hook.HubQuota(), None).pre_spawn(spawner(handler=None))
+    assert refused.value.status_code == 403
+    assert "Your quota is used up" in refused.value.jupyterhub_message
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (ValueError("No such profile: <b>. Options include: small."), "No such profile: <b>. Options include: small."),
+        (ValueError("x" * 10_000), "xxx"),
+        (KeyError("choice"), "they are not of the form"),
+        (TypeError("unhashable type: 'list'"), "they are not of the form"),
+        (AttributeError("'list' object has no attribute 'get'"), "they are not of the form"),
+        (TraitError("mem_limit"), "they are not of the form"),
+    ],
+)
+async def test_options_that_cannot_be_started_are_the_user_s_to_mend_and_no_failure(
+    api: FakeApi, fault: Exception, words: str, is_open: bool
+) -> None:
+    async def load_user_options() -> None:
+        raise fault
+
+    before = REGISTRY.get_sample_value("hubquota_hook_refused_total", {"reason": hook.UNUSABLE}) or 0
+    judging = hook.Gate(hook.HubQuota(failover_open=is_open), None)
+    with pytest.raises(HTTPError) as refused:
+        await judging.pre_spawn(spawner(load_user_options=load_user_options))
+    assert (refused.value.status_code, refused.value.reason) == (400, "server-options-unusable")
+    assert words in refused.value.jupyterhub_message
+    assert refused.value.jupyterhub_message.endswith("Please choose them anew.")
+    assert len(refused.value.jupyterhub_message) < 1000
+    assert "<b>" not in refused.value.jupyterhub_html_message
+    assert REGISTRY.get_sample_value("hubquota_hook_refused_total", {"reason": hook.UNUSABLE}) == before + 1
+    assert api.asked == 0
+
+
+async def test_what_an_admin_s_profiles_raise_for_the_hub_is_raised_unchanged(api: FakeApi) -> None:
+    full = HTTPError(429, "full")
+
+    async def load_user_options() -> None:
+        raise full
+
+    with pytest.raises(HTTPError) as raised:
+        await hook.Gate(hook.HubQuota(), None).pre_spawn(spawner(load_user_options=load_user_options))
+    assert raised.value is full
+
+
+async def retry_after(user: str, api: FakeApi) -> int:
+    api.quotas[hook.user_quota_name(user)] = known(user, used_up(api))
+    with pytest.raises(HTTPError) as refused:
+        await hook.Gate(hook.HubQuota(), None).pre_spawn(spawner(user))
+    return int(refused.value.headers["Retry-After"])
+
+
+async def test_a_class_does_not_come_back_in_one_second_and_nobody_too_early(api: FakeApi) -> None:
+    told = {user: await retry_after(user, api) for user in map("student{}".format, range(40))}
+    assert all(0 <= seconds - 7200 <= 60 for seconds in told.values())
+    assert len(set(told.values())) > 10
+    assert {user: await retry_after(user, api) for user in told} == told
+
+
+async def test_who_comes_at_the_very_second_that_was_told_is_let_through(api: FakeApi) -> None:
+    judging = hook.Gate(hook.HubQuota(), None)
+    api.now += timedelta(seconds=7199)
+    api.beat = api.now
+    with pytest.raises(HTTPError):
+        await judging.pre_spawn(spawner())
+    api.now += timedelta(seconds=1)  # what launches share is still that of a second ago
+    await judging.pre_spawn(spawner())

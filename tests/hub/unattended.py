@@ -1,0 +1,111 @@
+"""A namespace without an operator: tests say themselves what one would have written, and take away what hubs need."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.test_caps import older_crd
+from tests.hub.launching import eventually
+from tests.testbed.control_plane import ControlPlane
+from tests.testbed.hub import HubRunner
+from tests.testbed.line import Line
+from tests.testbed.manifests import give_rights
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Unattended:
+    """``hubs``: by their ``failover_open``, whether launches go on where no answer can be had. ``line``: of both."""
+
+    api: ControlPlane
+    namespace: str
+    line: Line
+    hubs: dict[bool, HubRunner] = field(default_factory=dict)
+
+    def add(self, is_open: bool, folder: Path, config: str, python: Path) -> None:
+        """A hub more, not started yet, over the line."""
+        hub = HubRunner(self.api, self.namespace, folder, config, python)
+        over = self.line.kubeconfig(Path(hub.program.env["KUBECONFIG"]), folder / "kubeconfig")
+        hub.program.env = {**hub.program.env, "KUBECONFIG": str(over)}
+        self.hubs[is_open] = hub
+
+    def beat(self, age: float = 0) -> None:
+        """Write the operator's heartbeat, ``age`` seconds old."""
+        when = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        lease: Json = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"renewTime": when}}
+        self.apply(lease | {"metadata": {"name": "hubquota-heartbeat"}})
+
+    def stop_beating(self) -> None:
+        """There is no operator, and never was."""
+        self._must("delete", "lease", "hubquota-heartbeat", "--ignore-not-found")
+
+    def apply(self, *objects: Json) -> None:
+        """Apply objects in the namespace. Raises RuntimeError with the API server's words."""
+        self._must("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+    def user_quota(self, user: str, status: Json) -> None:
+        """Write what an operator says of a user, whose name is a plain one."""
+        made: Json = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota", "metadata": {"name": user}}
+        self.apply(made | {"spec": {"user": user, "groups": []}})
+        patch = json.dumps({"status": status})
+        self._must("patch", "userquota", user, "--subresource=status", "--type=merge", "-p", patch)
+
+    def has_pod(self, user: str) -> bool:
+        """Whether the launch of a user went on."""
+        return bool(self._must("get", "pod", f"jupyter-{user}", "--ignore-not-found", "-o", "name"))
+
+    @contextmanager
+    def without_rights(self) -> Iterator[None]:
+        """The hub's service account has z2jh's rights alone."""
+        self._must("delete", "rolebinding", "hubquota-hub")
+        self._until(lambda: not self._may_read())
+        try:
+            yield
+        finally:
+            give_rights(self.api, self.namespace)
+            self._until(self._may_read)
+
+    @contextmanager
+    def without_crds(self) -> Iterator[None]:
+        """As if there were none; what was written stays."""
+        self._serve(False)
+        try:
+            yield
+        finally:
+            self._serve(True)
+
+    @contextmanager
+    def without_schema(self) -> Iterator[None]:
+        """Objects of any form are let through meanwhile, as those of another version are."""
+        with older_crd(self.api):
+            yield
+
+    def _serve(self, served: bool) -> None:
+        patch = json.dumps([{"op": "replace", "path": "/spec/versions/0/served", "value": served}])
+        for plural in ("quotapolicies", "userquotas"):
+            self._must("patch", "crd", f"{plural}.hubquota.dev", "--type=json", "-p", patch)
+            path = f"/apis/hubquota.dev/v1alpha1/namespaces/{self.namespace}/{plural}"
+            self._until(partial(self._is_served, path, served))
+
+    def _is_served(self, path: str, served: bool) -> bool:
+        return (self.api.kubectl("get", "--raw", path).returncode == 0) is served
+
+    def _may_read(self) -> bool:
+        whose = f"system:serviceaccount:{self.namespace}:hub"
+        asked = self.api.kubectl("auth", "can-i", "get", "userquotas.hubquota.dev", "-n", self.namespace, "--as", whose)
+        return asked.stdout.strip() == "yes"
+
+    def _until(self, check: Callable[[], bool]) -> None:
+        eventually(check, lambda: "the API server does not take it")
+
+    def _must(self, *args: str, stdin: str | None = None) -> str:
+        done = self.api.kubectl("-n", self.namespace, *args, stdin=stdin)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout
