@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import yaml
 from pydantic import (
@@ -23,6 +23,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_LABEL: Final = r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_NAMESPACE: Final = "{namespace}"
+_HUB_API: Final = "http://hub.{namespace}.svc:8081/hub/api"
 _METRIC: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 
 
@@ -39,6 +42,11 @@ class Settings(BaseSettings):
 
     hub_namespaces: tuple[str, ...] = Field(default=(), max_length=500)
     """Namespaces of the hubs to serve. Empty: the operator's own namespace."""
+    hub_selector: str | None = Field(default=None, min_length=1, max_length=1000)
+    """Selector of labels, such as `hubquota.dev/hub=true`: namespaces that match are served, as they come and go,
+    instead of ``hub_namespaces``."""
+    hub_selector_interval: float = Field(default=15, ge=1, le=600)
+    """Seconds between looks at which namespaces match ``hub_selector``."""
     operator_namespace: str | None = Field(default=None, pattern=DNS_LABEL)
     """Where the writer's Lease lives. None: the namespace of the kubeconfig's context, or of the operator's own pod."""
     cluster: str = Field(default="default", min_length=1, max_length=253)
@@ -47,6 +55,8 @@ class Settings(BaseSettings):
     """The ledger, as an SQLAlchemy URL. The default is an SQLite file in the working directory."""
     database_url_file: Path | None = None
     """File that holds ``database_url``. None: there is none."""
+    database_password_file: Path | None = None
+    """File that holds the password of the user in ``database_url``, read at the start. None: there is none."""
     heartbeat_interval: float = Field(default=10, ge=1, le=60)
     """Seconds between renewals of the heartbeat that hubs judge the operator by."""
     resync_interval: float = Field(default=60, ge=5, le=600)
@@ -59,12 +69,22 @@ class Settings(BaseSettings):
     """Seconds after its last renewal at which a writer stops itself. Less than ``writer_lease_duration``."""
     writer_retry_period: float = Field(default=2, ge=0.2, le=30)
     """Seconds between attempts to get or renew the writer's Lease. Less than ``writer_renew_deadline``."""
+    node_labels: tuple[str, ...] = Field(default=(), max_length=20)
+    """Keys of nodes' labels to keep with each pod in the ledger. Empty: none, and nodes are not read."""
     max_user_quotas: int = Field(default=50_000, ge=1, le=200_000)
     """UserQuotas a hub may have; at the cap no more are made, so that open sign-up cannot fill etcd."""
     user_quota_retention: float = Field(default=2_592_000, ge=1, le=315_360_000)
     """Seconds after which the UserQuota of a user unseen and without usage in any window is deleted: 30 days."""
+    ledger_buffer: int = Field(default=50_000, ge=100, le=1_000_000)
+    """Pods of a hub that may wait to be written while the ledger is away; past it the heartbeat stops."""
+    ledger_retention: float | None = Field(default=None, ge=60)
+    """Seconds after its end at which a pod is deleted from the ledger, once a day; what a policy's window or a month
+    that is not frozen reaches stays. None: nothing is."""
+    monitor_interval: float = Field(default=300, ge=5, le=86_400)
+    """Seconds between final checks of the ledger for pods that are gone: by `hubquota monitor`, or with SQLite by the
+    operator."""
     metrics_port: int = Field(default=0, ge=0, le=65_535)
-    """Port of ``GET /metrics`` for Prometheus. 0: none."""
+    """Port of ``GET /metrics`` for Prometheus, ``/healthz`` and ``/readyz`` for probes. 0: none."""
     metrics_address: IPvAnyAddress = IPv4Address("127.0.0.1")
     """Address that ``metrics_port`` listens on; 0.0.0.0 or :: for every one, as a scraper in a cluster needs."""
     prometheus_url: str | None = None
@@ -90,6 +110,20 @@ class Settings(BaseSettings):
     labels tell nothing."""
     prometheus_gap: float = Field(default=300, ge=60, le=86_400)
     """Seconds between two scrapes up to which nothing is taken to be missed; at least 2.5 scrape intervals count so."""
+    hub_api_url: str | None = None
+    """JupyterHub's own API, such as `http://hub.{namespace}.svc:8081/hub/api`, to know the groups of users who never
+    launched; `{namespace}` is the hub's. None: hubs are not asked."""
+    hub_api_urls: dict[str, str] = Field(default={}, max_length=500)
+    """The API of hubs where it is elsewhere, by namespace."""
+    hub_api_token_file: str | None = Field(default=None, min_length=1, max_length=1000)
+    """File that holds the token of a hub's service, read anew for each call; `{namespace}` is the hub's. It needs the
+    scopes `list:users` and `read:users:groups`, and no more."""
+    hub_api_ca_file: Path | None = None
+    """Certificates that hubs' own are checked with, as PEM. None: those of the usual authorities."""
+    hub_api_timeout: float = Field(default=10, ge=1, le=60)
+    """Seconds that one call to a hub may take."""
+    hub_api_interval: float = Field(default=300, ge=1, le=86_400)
+    """Seconds between two readings of a hub's users."""
     log_format: Literal["text", "json"] = "text"
     """How a line of the log is written."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -101,6 +135,19 @@ class Settings(BaseSettings):
         if len(set(names)) < len(names):
             raise ValueError("names a namespace twice: write each once")
         return names
+
+    @field_validator("node_labels")
+    @classmethod
+    def _keys_of_labels(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [key for key in keys if not re.fullmatch(_LABEL, key)]:
+            raise ValueError(f"{wrong[0]!r} is no key of a label: write one such as topology.kubernetes.io/zone")
+        return keys
+
+    @model_validator(mode="after")
+    def _hubs_named_or_selected(self) -> Self:
+        if self.hub_namespaces and self.hub_selector is not None:
+            raise ValueError("write hub_namespaces or hub_selector, not both")
+        return self
 
     @model_validator(mode="after")
     def _lease_times_in_order(self) -> Self:
@@ -115,13 +162,27 @@ class Settings(BaseSettings):
     def _only_where(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        parts = urlsplit(url)
-        whole = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
-        if parts.scheme not in ("http", "https") or not whole:
-            raise ValueError("is no address: write one such as https://prometheus.example:9090")
-        if "@" in parts.netloc:
-            raise ValueError("holds credentials: write prometheus_username and prometheus_password_file instead")
-        return url.rstrip("/")
+        return _address(
+            url, "https://prometheus.example:9090", "prometheus_username and prometheus_password_file instead"
+        )
+
+    @field_validator("hub_api_url")
+    @classmethod
+    def _api_of_hubs(cls, url: str | None) -> str | None:
+        return None if url is None else _hub_api(url)
+
+    @field_validator("hub_api_urls")
+    @classmethod
+    def _api_of_each_hub(cls, urls: dict[str, str]) -> dict[str, str]:
+        if wrong := [name for name in urls if not re.fullmatch(DNS_LABEL, name)]:
+            raise ValueError(f"{wrong[0]!r} is no namespace: write `namespace: address`")
+        return {name: _hub_api(url) for name, url in urls.items()}
+
+    @model_validator(mode="after")
+    def _a_token_for_hubs(self) -> Self:
+        if (self.hub_api_url is not None or bool(self.hub_api_urls)) != (self.hub_api_token_file is not None):
+            raise ValueError("write hub_api_token_file and one of hub_api_url and hub_api_urls, or none of them")
+        return self
 
     @field_validator("prometheus_selector", "prometheus_names")
     @classmethod
@@ -152,13 +213,20 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
     def database(self) -> str:
-        """The ledger's URL, from the file where one is named. Raises SettingsError where it cannot be read."""
-        if self.database_url_file is None:
-            return self.database_url.get_secret_value()
-        try:
-            return self.database_url_file.read_text().strip()
-        except OSError as error:
-            raise SettingsError(f"database_url_file: {error.strerror}: {self.database_url_file}") from error
+        """The ledger's URL, with URL and password from the files where these are named. Raises SettingsError."""
+        url = self.database_url.get_secret_value()
+        if self.database_url_file is not None:
+            url = _secret("database_url_file", self.database_url_file)
+        if self.database_password_file is None:
+            return url
+        return _with_password(url, _secret("database_password_file", self.database_password_file))
+
+    def hub_api(self, namespace: str) -> tuple[str, Path] | None:
+        """Where a hub's API is, and the file with its token; None: this hub is not asked."""
+        url = self.hub_api_urls.get(namespace, self.hub_api_url)
+        if url is None or self.hub_api_token_file is None:
+            return None
+        return url.replace(_NAMESPACE, namespace), Path(self.hub_api_token_file.replace(_NAMESPACE, namespace))
 
     def printed(self) -> dict[str, Any]:
         """All settings as they may be shown: secrets as asterisks."""
@@ -175,6 +243,43 @@ def load(files: Sequence[Path] = ()) -> Settings:
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
         raise SettingsError("; ".join(faults)) from None
+
+
+def _address(url: str, example: str, instead: str) -> str:
+    """An HTTP address to which paths can be added. Raises ValueError."""
+    parts = urlsplit(url)
+    whole = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
+    if parts.scheme not in ("http", "https") or not whole:
+        raise ValueError(f"is no address: write one such as {example}")
+    if "@" in parts.netloc:
+        raise ValueError(f"holds credentials: write {instead}")
+    return url.rstrip("/")
+
+
+def _hub_api(url: str) -> str:
+    """The address of a hub's API; braces stand for the hub's namespace alone."""
+    if set(url.replace(_NAMESPACE, "")) & set("{}"):
+        raise ValueError("holds braces: {namespace} is the only word that may stand in them")
+    _address(url.replace(_NAMESPACE, "namespace"), _HUB_API, "hub_api_token_file instead")
+    return url.rstrip("/")
+
+
+def _secret(setting: str, file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{setting}: {error.strerror}: {file}") from error
+
+
+def _with_password(url: str, password: str) -> str:
+    """The URL with the password of its user, whatever characters that has."""
+    scheme, _, rest = url.partition("://")
+    user, at, place = rest.partition("@")
+    if not (at and user) or set(user) & set("/?"):
+        raise SettingsError("database_password_file: database_url names no user: write postgresql://USER@HOST/DATABASE")
+    if ":" in user:
+        raise SettingsError("database_password_file: database_url holds a password too: write it in one place")
+    return f"{scheme}://{user}:{quote(password, safe='')}@{place}"
 
 
 def _read(file: Path) -> dict[str, Any]:

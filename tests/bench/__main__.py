@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from tests.bench import accuracy, backfilling, operating, retries, scale, starting
+from tests.bench import accuracy, backfilling, handing_over, operating, outage, retries, scale, starting, watching
 from tests.bench.history import Hub
+from tests.bench.hook import bench as hook
 
 #: By name: what runs, and how many users it takes where nothing else is asked for.
 _BENCHES: Final[dict[str, tuple[Callable[[Hub], bool], int]]] = {
@@ -16,10 +17,14 @@ _BENCHES: Final[dict[str, tuple[Callable[[Hub], bool], int]]] = {
     "scale": (scale.run, 10_000),
     "starting": (starting.run, 10_000),
     "operating": (operating.run, 10_000),
+    "handing-over": (handing_over.run, 10_000),
+    "outage": (outage.run, 1_000),
+    "watching": (watching.run, 1),
     "backfill": (backfilling.run, 60),
+    "hook": (hook.run, 2000),
 }
 #: Those that are about a large hub.
-_LARGE: Final = ("scale", "starting", "operating")
+_LARGE: Final = ("scale", "starting", "operating", "handing-over")
 #: How often users start servers, so that 10,000 of them have a million pods in 35 days.
 _BUSY_AT_SCALE: Final = 40.0
 

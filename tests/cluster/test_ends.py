@@ -4,7 +4,6 @@ On a real API server, with the operator as it is run. ``finished``, ``how_ended`
 are a PodEnd: ``at``, ``how``, and ``bound``, which is None where the end is certain.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +52,7 @@ class World(Bench):
         return micros(self.pod(name)["metadata"]["deletionTimestamp"])
 
     def pod(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.do("get", "pod", name, "-o", "json"))
+        found: dict[str, Any] = self.read("pod", name)
         return found
 
     def down(self) -> None:

@@ -1,6 +1,5 @@
 """A UserQuota goes when nothing was heard of its user for long, and never while it counts for anything."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,7 @@ def test_the_operator_deletes_those_who_are_gone_and_no_other(
     try:
         eventually(lambda: "userquota=zoe deleted" in operator.last_words(100_000), operator)
         eventually(lambda: bench.used_seconds("alice") > 0 and bench.used_seconds("bob") > 0, operator)
-        names = {item["metadata"]["name"] for item in json.loads(bench.do("get", "uq", "-o", "json"))["items"]}
+        names = {item["metadata"]["name"] for item in bench.read("uq")["items"]}
         assert names == {"alice", "bob", "odd"}
         assert operator.last_words(100_000).count(" deleted: no usage") == 1
     finally:

@@ -17,7 +17,7 @@ class Cut(Api):
     """An API server that can be cut off."""
 
     def __init__(self, whole: Api) -> None:
-        self._transport, self._timeout = whole._transport, whole._timeout
+        super().__init__(whole._transport, whole._timeout)
         self.cut = False
 
     async def _call(self, *args: object, **more: object) -> Json:

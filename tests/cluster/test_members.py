@@ -78,6 +78,35 @@ def test_a_user_s_groups_outlive_their_user_quota_and_go_into_the_next() -> None
     assert members.to_make("alice")["spec"] == told | {"groups": ["a", "b"]}
 
 
+def test_the_groups_of_one_who_is_listed_go_into_the_first_user_quota_and_the_newer_word_holds() -> None:
+    members = Members(10)
+    members.list_all({"alice": ("a", "b"), "bob": ("b",)}, 10 * HOUR)
+    assert members.to_make("alice")["spec"] == {
+        "user": "alice",
+        "groups": ["a", "b"],
+        "groupsObservedAt": "1970-01-01T10:00:00Z",
+    }
+    assert members.to_make("carol")["spec"] == {"user": "carol"}
+    for hour, groups in ((9, {"a", "b"}), (11, {"c"})):
+        told = {"user": "alice", "groups": ["c"], "groupsObservedAt": f"1970-01-01T{hour:02}:00:00Z"}
+        members.take(read(body("alice", told)))
+        assert members.groups("alice") == {"c"}
+        members.drop("alice", remember=True)
+        assert members.groups("alice") == groups
+    members.list_all({}, 12 * HOUR)
+    assert members.groups("bob") == frozenset()
+
+
+@pytest.mark.parametrize(("there", "under_way", "room"), [(0, 0, 2), (0, 1, 1), (1, 1, 0), (3, 0, 0)])
+def test_half_of_the_room_is_kept_for_launches(there: int, under_way: int, room: int) -> None:
+    members = Members(5)
+    for name in "abc"[:there]:
+        members.take(read(body(name, {"user": name})))
+    for _ in range(under_way):
+        members.making(1)
+    assert members.room_for_listed() == room
+
+
 @pytest.mark.parametrize(("there", "under_way", "full"), [(1, 0, False), (2, 0, True), (1, 1, True)])
 def test_those_under_way_count(there: int, under_way: int, full: bool) -> None:
     members = Members(2)

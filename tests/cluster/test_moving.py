@@ -1,6 +1,5 @@
 """An operator that starts after the ledger was changed by an admin tells everybody what is so now."""
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def hubquota(bench: Bench, *args: str) -> str:
 
 
 def users(bench: Bench) -> set[str]:
-    return {item["spec"]["user"] for item in json.loads(bench.do("get", "uq", "-o", "json"))["items"]}
+    return {item["spec"]["user"] for item in bench.read("uq")["items"]}
 
 
 def test_after_a_rename_the_new_name_stands_where_the_old_one_stood(bench: Bench) -> None:

@@ -49,7 +49,7 @@ def takes(bench: Bench, name: str, spec: object, *options: str) -> bool:
 
 def conditions(bench: Bench) -> dict[str, dict[str, Any]]:
     """Of each policy what it says of being ready."""
-    items = json.loads(bench.do("get", "qp", "-o", "json"))["items"]
+    items = bench.read("qp")["items"]
     told = {i["metadata"]["name"]: i.get("status", {}).get("conditions", []) for i in items}
     return {name: c for name, found in told.items() for c in found if c["type"] == "Ready"}
 

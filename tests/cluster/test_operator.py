@@ -13,6 +13,8 @@ from hubquota.domain.pods import micros
 from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.manifests import operator_kubeconfig
 from tests.testbed.processes import Program
+from tests.testbed.reading import Reader
+from tests.testbed.rest import Json
 
 pytestmark = pytest.mark.cluster
 HUBQUOTA = Path(sys.executable).with_name("hubquota")
@@ -27,31 +29,41 @@ POLICY: dict[str, Any] = {
         "window": {"rolling": "7d"},
     },
 }
+_QUICK = {
+    "HUBQUOTA_WRITER_LEASE_DURATION": "3",
+    "HUBQUOTA_WRITER_RENEW_DEADLINE": "2",
+    "HUBQUOTA_WRITER_RETRY_PERIOD": "0.3",
+}
 
 
 class Bench:
     """One namespace with its pods, and operators on it."""
 
-    def __init__(self, api: ControlPlane, namespace: str, folder: Path) -> None:
+    def __init__(self, api: ControlPlane, namespace: str, folder: Path, database: str | None = None) -> None:
         self.api, self.namespace, self.folder = api, namespace, folder
+        self.database = database or f"sqlite:///{folder}/ledger.db"
+        self._reader: Reader | None = None
 
-    def operator(self, name: str = "operator") -> Program:
-        """An operator of this namespace; all share one ledger."""
+    def operator(self, name: str = "operator", *, quick: bool = True) -> Program:
+        """An operator of this namespace; all share one ledger. ``quick``: with a Lease that soon runs out."""
         env = {
             "KUBECONFIG": str(operator_kubeconfig(self.api, self.namespace)),
             "HUBQUOTA_HUB_NAMESPACES": json.dumps([self.namespace]),
             "HUBQUOTA_OPERATOR_NAMESPACE": self.namespace,
-            "HUBQUOTA_DATABASE_URL": f"sqlite:///{self.folder}/ledger.db",
-            "HUBQUOTA_WRITER_LEASE_DURATION": "3",
-            "HUBQUOTA_WRITER_RENEW_DEADLINE": "2",
-            "HUBQUOTA_WRITER_RETRY_PERIOD": "0.3",
+            "HUBQUOTA_DATABASE_URL": self.database,
         }
-        return Program(name, [str(HUBQUOTA), "operator"], self.folder / f"{name}.log", env)
+        return Program(name, [str(HUBQUOTA), "operator"], self.folder / f"{name}.log", env | (_QUICK if quick else {}))
 
     def do(self, *args: str, body: object = None) -> str:
         done = self.api.kubectl("-n", self.namespace, *args, stdin=None if body is None else json.dumps(body))
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def read(self, kind: str, name: str = "") -> Json:
+        """An object, or the list of a kind, by the names that kubectl takes; nothing: there is no such object."""
+        if self._reader is None:
+            self._reader = Reader(self.api.kubeconfig, self.namespace)
+        return self._reader.get(kind, name)
 
     def place(self, name: str, user: str, at: str, memory: str = "1Gi") -> None:
         """A pod on a node since ``at``."""
@@ -77,7 +89,7 @@ class Bench:
         self._status(name, {"phase": "Succeeded", "containerStatuses": [status]})
 
     def status(self, user: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.do("get", "uq", user, "-o", "json", "--ignore-not-found") or "{}")
+        found: dict[str, Any] = self.read("uq", user)
         told: dict[str, Any] = found.get("status", {})
         return told
 

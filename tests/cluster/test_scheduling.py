@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from hubquota.cluster.scheduling import Key, Scheduler
 
 A: Key = ("user", "a")
@@ -133,3 +135,70 @@ async def test_whoever_was_written_just_now_is_written_before_the_many_where_it_
         scheduler.trickle(many)
         await until(lambda: len(written) == 102)
     assert written.index(A, 1) == 1
+
+
+async def test_what_happens_does_not_wait_for_those_whose_amounts_only_grow_older() -> None:
+    """Many are due again at the same time; whoever something happens to meanwhile is written next."""
+    written: list[Key] = []
+    gate = asyncio.Event()
+    gate.set()
+
+    async def write(key: Key) -> float | None:
+        await gate.wait()
+        written.append(key)
+        return 0.3 if written.count(key) == 1 and key != A else None
+
+    many: list[Key] = [("user", str(i)) for i in range(100)]
+    async with running(write) as scheduler:
+        for key in many:
+            scheduler.request(key)
+        await until(lambda: len(written) == 100)
+        gate.clear()
+        await until(lambda: len(scheduler._busy) == 8)
+        loop = asyncio.get_running_loop()
+        until_then = loop.time() + 0.3
+        await until(lambda: loop.time() > until_then)  # all of them are due again
+        scheduler.request(A)
+        gate.set()
+        await until(lambda: len(written) == 201)
+    assert written.index(A) <= 108
+    assert scheduler.lag() == 0
+
+
+async def test_they_wait_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubquota.cluster.scheduling.PATIENCE", 0.1)
+    written: list[Key] = []
+
+    async def write(key: Key) -> float | None:
+        written.append(key)
+        await asyncio.sleep(0.01)
+        if key == A:
+            return 0.3 if written.count(A) == 1 else None
+        scheduler.request((key[0], str(int(key[1]) + 8)))  # always something that is due
+        return None
+
+    async with running(write) as scheduler:
+        scheduler.request(A)
+        for n in range(16):
+            scheduler.request(("user", str(n)))
+        await until(lambda: written.count(A) == 2)
+        assert len(written) > 100
+
+
+async def test_what_is_late_is_known_once_it_has_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubquota.cluster.scheduling.PATIENCE", 0.2)
+    gate = asyncio.Event()
+
+    async def write(_: Key) -> float | None:
+        if len(done) == 1:
+            await gate.wait()
+        done.append(1)
+        return 0.3 if len(done) == 1 else None
+
+    done: list[int] = []
+    async with running(write) as scheduler:
+        scheduler.request(A)
+        await until(lambda: len(done) == 1 and scheduler.lag() == 0)
+        await until(lambda: scheduler.lag() > 0)
+        gate.set()
+        await until(lambda: len(done) == 2 and scheduler.lag() == 0)

@@ -26,7 +26,7 @@ def limit(bench: Watched, value: object) -> None:
 
 
 def statuses(bench: Watched) -> dict[str, dict[str, Any]]:
-    return {i["metadata"]["name"]: i for i in json.loads(bench.do("get", "uq", "-o", "json"))["items"]}
+    return {i["metadata"]["name"]: i for i in bench.read("uq")["items"]}
 
 
 def finished(bench: Watched, user: str, seconds: int) -> None:
@@ -43,7 +43,7 @@ def resynced(bench: Watched, program: Program) -> None:
 
 def enforced(bench: Watched) -> Callable[[], bool]:
     def check() -> bool:
-        found = json.loads(bench.do("get", "qp", "weekly", "-o", "json"))
+        found = bench.read("qp", "weekly")
         told = bench.condition("qp", "weekly", "Enforced")
         return told.get("status") == "True" and told["observedGeneration"] == found["metadata"]["generation"]
 
@@ -72,6 +72,30 @@ def test_an_idle_hub_writes_nothing_and_a_restart_only_what_is_not_true(bench: W
         after = statuses(bench)
         assert after["alice"]["metadata"]["resourceVersion"] == before["alice"]["metadata"]["resourceVersion"]
         assert after["bob"]["metadata"]["resourceVersion"] != before["bob"]["metadata"]["resourceVersion"]
+    finally:
+        operator.stop()
+
+
+def test_a_status_that_is_believed_at_a_restart_is_compared_once_the_hub_is_served(bench: Watched) -> None:
+    bench.do("create", "-f", "-", body=POLICY)
+    for user in ("alice", "bob"):
+        finished(bench, user, 600)
+    operator = bench.started(heartbeat_interval=1)
+    try:
+        eventually(lambda: len(bench.names()) == 2 and enforced(bench)(), operator)
+        lease = ("get", "lease", "hubquota-heartbeat", "-o", "json")
+        eventually(lambda: "hubquota.dev/reflects" in bench.do(*lease), operator)
+        operator.stop()
+        told = json.dumps({"status": {"summary": "nonsense"}})
+        bench.do("patch", "uq", "alice", "--subresource=status", "--type=merge", "-p", told)
+        before = statuses(bench)
+        operator.start()
+        eventually(lambda: bench.status("alice")["summary"] != "nonsense", operator)
+        eventually(lambda: bench.metric("heartbeat_timestamp_seconds") > 0, operator)
+        assert statuses(bench)["bob"] == before["bob"]
+        # The policies count everybody, also whom nothing was written of.
+        eventually(lambda: bench.condition("qp", "weekly", "Enforced")["status"] == "True", operator)
+        assert bench.read("qp", "weekly")["status"]["users"] == 2
     finally:
         operator.stop()
 
@@ -162,7 +186,7 @@ def test_a_policy_says_what_an_admin_should_know_of_it(bench: Watched) -> None:
         }
 
         def told() -> dict[str, set[str]]:
-            items = json.loads(bench.do("get", "qp", "-o", "json"))["items"]
+            items = bench.read("qp")["items"]
             return {
                 i["metadata"]["name"]: {
                     c["type"]
@@ -173,7 +197,7 @@ def test_a_policy_says_what_an_admin_should_know_of_it(bench: Watched) -> None:
             }
 
         eventually(lambda: told() == expected, operator)
-        heaviest = json.loads(bench.do("get", "qp", "weekly", "-o", "json"))["status"]["heaviest"]
+        heaviest = bench.read("qp", "weekly")["status"]["heaviest"]
         assert [h["user"] for h in heaviest] == ["alice"]
     finally:
         operator.stop()

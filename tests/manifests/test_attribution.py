@@ -1,14 +1,20 @@
 """Whose a pod is, only the hub says, and nobody changes: in namespaces that are labelled as a hub's."""
 
+import asyncio
+import os
+import re
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.manifests.conftest import Ask
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.manifests import apply_cluster
+from tests.testbed.hub import ROOT
+from tests.testbed.manifests import MANIFESTS, apply_cluster
 from tests.testbed.rest import Json
 from tests.testbed.stage import Stage
 
@@ -16,6 +22,7 @@ pytestmark = pytest.mark.cluster
 OURS = "hubquota.dev/user"
 KUBESPAWNER = "hub.jupyter.org/username"
 PRIMEHUB = "primehub.io/usage"
+GUIDE = ROOT / "docs" / "attribution.md"
 
 
 def pod(name: str = "p", **annotations: str) -> Json:
@@ -65,6 +72,85 @@ async def test_nobody_changes_whose_a_pod_is_by_any_way_to_write_one(
     forged = binding | {"metadata": {"name": "p", "annotations": {OURS: "bob"}}}
     assert (await ask_as("admin", "POST", f"{pods}/p/binding", forged))[0] == 403
     assert (await ask_as("admin", "POST", f"{pods}/p/binding", binding | {"metadata": {"name": "p"}}))[0] == 200
+
+
+@pytest.fixture
+def dask(api: ControlPlane, guarded: str) -> str:
+    """An account with which a user's code makes pods of its own, as Dask does."""
+    for what in (
+        ("serviceaccount", "dask"),
+        ("role", "dask", "--verb=get,list,create,update,patch,delete", "--resource=pods"),
+        ("rolebinding", "dask", "--role=dask", f"--serviceaccount={guarded}:dask"),
+        ("role", "z2jh", "--verb=create,patch", "--resource=pods"),
+        ("rolebinding", "z2jh", "--role=z2jh", f"--serviceaccount={guarded}:hub"),
+    ):
+        done = api.kubectl("create", *what, "-n", guarded)
+        assert done.returncode == 0, done.stderr
+    return "dask"
+
+
+async def test_whoever_makes_pods_from_a_user_s_server_charges_no_colleague(
+    guarded: str, dask: str, ask_as: Ask
+) -> None:
+    pods = f"/api/v1/namespaces/{guarded}/pods"
+    for marks in ({KUBESPAWNER: "bob"}, {OURS: "bob"}, {PRIMEHUB: '{"user": "bob"}'}, {"hubquota.dev/groups": "[]"}):
+        code, told = await ask_as(dask, "POST", pods, pod("worker", **marks))
+        assert (code, "only the hub says whose a pod is" in told["message"]) == (403, True)
+    assert (await ask_as(dask, "POST", pods, pod("worker", harmless="yes")))[0] == 200
+    for marks in ({KUBESPAWNER: "bob"}, {OURS: "bob"}):
+        assert (await ask_as(dask, "PATCH", f"{pods}/worker", {"metadata": {"annotations": marks}}))[0] == 403
+    assert (await ask_as("hub", "POST", pods, pod("jupyter-alice", **{KUBESPAWNER: "alice", "x": "y"})))[0] == 200
+    _, mine = await ask_as(dask, "GET", f"{pods}/jupyter-alice")
+    for annotations in ({}, {"x": "y"}, {KUBESPAWNER: "bob"}):  # dropped with all others, alone, and changed
+        mine["metadata"]["annotations"] = annotations
+        code, told = await ask_as(dask, "PUT", f"{pods}/jupyter-alice", mine)
+        assert (code, "whose a pod is never changes" in told["message"]) == (403, True)
+    mine["metadata"]["annotations"] = {KUBESPAWNER: "alice"}
+    assert (await ask_as(dask, "PUT", f"{pods}/jupyter-alice", mine))[0] == 200
+
+
+async def test_whoever_makes_pods_from_a_user_s_server_does_not_get_the_hub_s_account_by_one(
+    guarded: str, dask: str, ask_as: Ask
+) -> None:
+    pods = f"/api/v1/namespaces/{guarded}/pods"
+    for field in ("serviceAccountName", "serviceAccount"):
+        body = pod("worker")
+        body["spec"][field] = "hub"
+        code, told = await ask_as(dask, "POST", pods, body)
+        assert (code, "take another service account" in told["message"]) == (403, True)
+    body["spec"] |= {"serviceAccount": "dask", "serviceAccountName": "dask"}
+    assert (await ask_as(dask, "POST", pods, body))[0] == 200
+    # The hub's own pod is made by the cluster's controllers, and by its admins.
+    body = pod("hub-0")
+    body["spec"]["serviceAccountName"] = "hub"
+    assert (await ask_as("admin", "POST", pods, body))[0] == 200
+
+
+def by_the_guide(folder: Path, account: str) -> str:
+    """A copy of an overlay in which an admin has named this account, as the guide says it."""
+    [patches] = re.findall(r"(?m)^    patches:\n(?:^    .*\n)+", GUIDE.read_text())
+    named = yaml.safe_load(textwrap.dedent(patches).replace("dask-gateway:dask-gateway", account))
+    cluster = {"resources": [os.path.relpath(MANIFESTS / "cluster", folder.resolve())]}
+    kind = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kind | cluster | named))
+    return str(folder)
+
+
+async def test_an_account_that_an_admin_names_may_make_pods_for_users_too(
+    api: ControlPlane, guarded: str, dask: str, ask_as: Ask, tmp_path: Path
+) -> None:
+    done = api.kubectl("apply", "--server-side", "-k", by_the_guide(tmp_path, f"{guarded}:{dask}"))
+    assert done.returncode == 0, done.stderr
+    try:
+        pods = f"/api/v1/namespaces/{guarded}/pods"
+        deadline = time.monotonic() + 30
+        while (await ask_as(dask, "POST", f"{pods}?dryRun=All", pod("worker", **{OURS: "alice"})))[0] != 200:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+        assert (await ask_as("hub", "POST", pods, pod("jupyter-alice", **{KUBESPAWNER: "alice"})))[0] == 200
+        assert (await ask_as("admin", "POST", pods, pod("other", **{OURS: "alice"})))[0] == 403
+    finally:
+        apply_cluster(api)
 
 
 async def test_a_namespace_that_is_no_hub_s_is_left_alone(guarded: str, ask_as: Ask) -> None:

@@ -3,7 +3,6 @@
 The folder has a fixed place, so the operator gets a mount namespace of its own in which that place is empty.
 """
 
-import json
 import os
 import shutil
 import time
@@ -90,7 +89,7 @@ def test_an_operator_in_a_pod_serves_its_own_namespace_with_its_own_account(
     given = len(operator.last_words(1_000_000))
     bench.place("jupyter-alice", "alice", ago(600))
     eventually(lambda: bench.used_seconds("alice") >= 600, operator)
-    holder = json.loads(bench.do("get", "lease", "hubquota-writer", "-o", "json"))["spec"]["holderIdentity"]
+    holder = bench.read("lease", "hubquota-writer")["spec"]["holderIdentity"]
     assert holder.endswith(f"-{operator.pid}")
     operator.stop(15)
     assert "forbidden" not in operator.last_words(1_000_000)[given:]

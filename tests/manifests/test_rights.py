@@ -9,7 +9,7 @@ import pytest
 
 from tests.manifests.conftest import Ask
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.manifests import OPERATOR, apply_cluster
+from tests.testbed.manifests import MANIFESTS, OPERATOR, apply_cluster, give_rights
 from tests.testbed.rest import Json, Rest
 from tests.testbed.stage import policy
 
@@ -62,7 +62,7 @@ OPERATORS: Final = {
     *product([("hubquota.dev", f"{kind}/status", "") for kind in ("quotapolicies", "userquotas")], ("update", "patch")),
     *product([HEARTBEAT], ("get", "update", "patch")),
     *product([WRITER], ("get", "update")),
-    *product([("", "events", "")], ("create", "patch")),
+    *product([("", "events", "")], (*READ, "create")),
     *NEW_LEASES,
 }
 HUBS: Final = {
@@ -111,6 +111,39 @@ async def test_an_account_may_do_this_and_nothing_else_and_nothing_elsewhere(
 ) -> None:
     assert await rights(api, account(granted, name), granted) == allowed
     assert await rights(api, account(granted, name), "default") == set()
+
+
+async def test_with_the_component_for_labels_of_nodes_it_lists_nodes_and_may_do_nothing_else_in_the_cluster(
+    api: ControlPlane, granted: str
+) -> None:
+    named = "hubquota-node-reader"
+    text = (MANIFESTS / "components" / "node-labels" / "node-reader.yaml").read_text()
+    # A name of this test's own, for others ask what an operator without it may do.
+    text = text.replace("namespace: jupyterhub", f"namespace: {granted}").replace(named, f"{named}-{granted}")
+    assert api.kubectl("apply", "-f", "-", stdin=text).returncode == 0
+    try:
+        nodes = {(("", "nodes", ""), verb) for verb in ("list", "watch")}
+        assert await rights(api, account(granted, OPERATOR), granted) == OPERATORS | nodes
+        assert await rights(api, account(granted, OPERATOR), "") == nodes
+    finally:
+        assert api.kubectl("delete", "-f", "-", stdin=text).returncode == 0
+
+
+async def test_the_operator_reads_events_and_makes_them_and_changes_none(granted: str, ask_as: Ask) -> None:
+    events = f"/api/v1/namespaces/{granted}/events"
+    body: Json = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "reason": "NotMetered"}
+    body |= {"involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": "p", "namespace": granted}}
+    assert (await ask_as(OPERATOR, "POST", events, body))[0] == 200
+    assert (await ask_as(OPERATOR, "GET", events))[1]["items"][0]["reason"] == "NotMetered"
+    assert await refused(ask_as(OPERATOR, "PATCH", f"{events}/e", {"count": 2}), "patch", "events")
+    assert await refused(ask_as(OPERATOR, "DELETE", f"{events}/e"), "delete", "events")
+    assert await refused(ask_as("hub", "GET", events), "list", "events")
+
+
+async def test_the_monitor_lists_the_pods_of_its_hubs_and_may_do_nothing_else(api: ControlPlane, granted: str) -> None:
+    give_rights(api, granted, "monitor")
+    assert await rights(api, account(granted, "hubquota-monitor"), granted) == {(("", "pods", ""), "list")}
+    assert await rights(api, account(granted, "hubquota-monitor"), "default") == set()
 
 
 async def test_who_is_bound_to_the_policy_admin_s_role_writes_policies_and_no_status(

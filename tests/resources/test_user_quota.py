@@ -95,6 +95,7 @@ ACCEPTED_STATUS: dict[str, dict[str, Any]] = {
     "a calendar": {"quotas": [QUOTA | {"window": {"calendar": "Week", "timeZone": "UTC", "weekStart": "Sunday"}}]},
     "what runs": {"running": [{"pod": "p", "since": AT, "server": "", "allocation": {"cpu": "500"}}]},
     "a condition": {"conditions": [CONDITION]},
+    "a refusal": {"lastRefusal": {"at": AT, "server": "", "policies": ["weekly"], "reason": "used up"}},
     "two conditions": {"conditions": [CONDITION, CONDITION | {"type": "Enforced"}]},
     "null": {"quotas": None, "storage": None, "asOf": None},
 }
@@ -105,6 +106,8 @@ REFUSED_STATUS: dict[str, tuple[dict[str, Any], str]] = {
     "an amount as a number": ({"quotas": [QUOTA | {"used": 1.5}]}, "must be of type string"),
     "warnAt 0": ({"quotas": [QUOTA | {"warnAt": 0}]}, "greater than or equal to 1"),
     "a stretch without a start": ({"quotas": [QUOTA | {"blocked": [{"until": AT}]}]}, "from: Required value"),
+    "a refusal of no time": ({"lastRefusal": {"server": ""}}, "lastRefusal.at: Required value"),
+    "17 policies that refused": ({"lastRefusal": {"at": AT, "policies": ["p"] * 17}}, "must have at most 16 items"),
     "a condition twice": ({"conditions": [CONDITION, CONDITION]}, "Duplicate value"),
     "an unknown truth": ({"conditions": [CONDITION | {"status": "Maybe"}]}, "Unsupported value"),
     "a condition of no time": ({"conditions": [CONDITION | {"lastTransitionTime": "now"}]}, "date-time"),

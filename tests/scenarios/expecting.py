@@ -75,7 +75,10 @@ def launch_faults(
 ) -> Iterator[str]:
     """What the hook would make of launches otherwise, by these statuses; ``specs``: of the policies, by name."""
     moment = _moment(now)
-    policies = {name: {"spec": specs.get(name, {}), "status": {"pool": pool}} for name, pool in pools.items()}
+    policies = {
+        name: {"metadata": {"name": name}, "spec": specs.get(name, {}), "status": {"pool": pool}}
+        for name, pool in pools.items()
+    }
     shared = hook.Shared(policies, moment, moment)
     for launch in launches:
         asked = hook.Launch(user, launch.server, launch.profile, base_request(launch), launch.group)

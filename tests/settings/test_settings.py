@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from hubquota.settings import Settings, SettingsError, load
 
@@ -45,6 +46,13 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
             "prometheus_username: u\nprometheus_password_file: p\nprometheus_token_file: t",
             "prometheus_token_file or prometheus_username, not both",
         ),
+        ("hub_api_url: hub:8081\nhub_api_token_file: t", "hub_api_url: .* such as http://hub.{namespace}.svc"),
+        ("hub_api_url: http://u:hunter2@hub\nhub_api_token_file: t", "hub_api_url: .* hub_api_token_file instead"),
+        ("hub_api_url: http://{hub}/hub/api\nhub_api_token_file: t", "hub_api_url: .*{namespace} is the only word"),
+        ("hub_api_urls: {a: ftp://hub}\nhub_api_token_file: t", "hub_api_urls: .* such as http://hub.{namespace}.svc"),
+        ("hub_api_urls: {A_B: http://hub}\nhub_api_token_file: t", "hub_api_urls: .*'A_B' is no namespace"),
+        ("hub_api_url: http://hub/hub/api", "write hub_api_token_file and one of hub_api_url and hub_api_urls"),
+        ("hub_api_token_file: t", "write hub_api_token_file and one of hub_api_url and hub_api_urls"),
         ("- a", "name: value"),
         ("a: [", "cannot be read"),
     ],
@@ -67,9 +75,57 @@ def test_the_database_may_come_from_a_file_and_is_never_shown(tmp_path: Path) ->
     assert "hunter2" not in f"{settings.printed()}{settings!r}"
 
 
+def test_the_database_s_password_may_come_from_a_file_of_its_own_and_is_never_shown(tmp_path: Path) -> None:
+    secret = written(tmp_path / "password", "p@ss:wörd/%?#\n")
+    told = f"database_password_file: {secret}\ndatabase_url: postgresql://u@db:5432/quota?sslmode=require\n"
+    settings = load([written(tmp_path / "c.yaml", told)])
+    url = make_url(settings.database())
+    assert (url.username, url.password, url.host, url.database) == ("u", "p@ss:wörd/%?#", "db", "quota")
+    assert url.query == {"sslmode": "require"}
+    assert "p@ss" not in f"{settings.printed()}{settings!r}"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://u:hunter2@db/quota", "holds a password too: write it in one place"),
+        ("postgresql://db/quota", "names no user: write postgresql://USER@HOST"),
+        ("postgresql://db/a@b", "names no user"),
+        ("sqlite:///ledger.db", "names no user"),
+    ],
+)
+def test_a_password_that_has_no_place_in_the_url_is_refused(tmp_path: Path, url: str, told: str) -> None:
+    secret = written(tmp_path / "password", "hunter2")
+    settings = load([written(tmp_path / "c.yaml", f"database_password_file: {secret}\ndatabase_url: {url}\n")])
+    with pytest.raises(SettingsError, match=told) as caught:
+        settings.database()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    told = f"database_password_file: {tmp_path}/none\ndatabase_url: postgresql://u@db/quota\n"
+    with pytest.raises(SettingsError, match=r"database_password_file: No such file or directory: .*none"):
+        load([written(tmp_path / "c.yaml", told)]).database()
+
+
 @pytest.mark.parametrize("url", ["http://prom", "https://prom:9090/prefix/", "http://[::1]:9090"])
 def test_prometheus_may_live_below_a_path(tmp_path: Path, url: str) -> None:
     assert load([written(tmp_path / "c.yaml", f"prometheus_url: '{url}'\n")]).prometheus_url == url.rstrip("/")
+
+
+def test_each_hub_has_an_api_and_a_token_of_its_own(tmp_path: Path) -> None:
+    text = "hub_api_url: 'http://hub.{namespace}.svc:8081/hub/api/'\nhub_api_token_file: '/tokens/{namespace}'\n"
+    told = load([written(tmp_path / "c.yaml", f"{text}hub_api_urls: {{b: https://b.example/hub/api}}")])
+    assert told.hub_api("a") == ("http://hub.a.svc:8081/hub/api", Path("/tokens/a"))
+    assert told.hub_api("b") == ("https://b.example/hub/api", Path("/tokens/b"))
+    assert load().hub_api("a") is None
+
+
+def test_a_hub_that_is_not_named_is_not_asked(tmp_path: Path) -> None:
+    text = "hub_api_urls: {b: https://b.example/hub/api}\nhub_api_token_file: /token\n"
+    told = load([written(tmp_path / "c.yaml", text)])
+    assert told.hub_api("a") is None
+    assert told.hub_api("b") == ("https://b.example/hub/api", Path("/token"))
 
 
 def test_credentials_in_an_address_are_not_repeated_in_the_error(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ time and know nothing of our resources.
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,10 @@ Json = dict[str, Any]
 
 OURS: Final = "/apis/hubquota.dev/v1alpha1"
 MERGE_PATCH: Final = "application/merge-patch+json"
+JSON: Final = "application/json"
+#: Of objects that are large and of which the metadata is enough.
+METADATA: Final = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+LIST_OF_METADATA: Final = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NO_CLUSTER: Final = (
     "there is no cluster: name a kubeconfig in KUBECONFIG, or run in a pod with automountServiceAccountToken: true"
@@ -37,16 +41,27 @@ class ApiError(Exception):
         self.status = status
 
 
-class Api:
-    """One connection pool to one API server."""
+class NotTheWriterError(ApiError):
+    """Another operator may write by now, so nothing was written."""
 
-    def __init__(self, transport: client.ApiClient, timeout: float) -> None:
+
+class Api:
+    """One connection pool to one API server. ``may_write``: asked before each call that changes something."""
+
+    def __init__(
+        self, transport: client.ApiClient, timeout: float, may_write: Callable[[], bool] = lambda: True
+    ) -> None:
         self._transport = transport
         self._timeout = timeout
+        self._may_write = may_write
 
-    async def get(self, path: str, **query: str) -> Json:
-        """Read one object or listing. Raises ApiError."""
-        return await self._call("GET", path, query)
+    def guarded(self, may_write: Callable[[], bool]) -> "Api":
+        """The same server; what changes something raises NotTheWriterError where ``may_write`` says no."""
+        return Api(self._transport, self._timeout, may_write)
+
+    async def get(self, path: str, *, accept: str = JSON, **query: str) -> Json:
+        """Read one object or listing, in the form ``accept``. Raises ApiError."""
+        return await self._call("GET", path, query, accept=accept)
 
     async def create(self, path: str, body: Json) -> Json:
         """Create an object. Raises ApiError; 409 where it is there."""
@@ -72,23 +87,26 @@ class Api:
             for item in page:
                 yield item
 
-    async def pages(self, path: str, **query: str) -> AsyncIterator[list[Json]]:
+    async def pages(self, path: str, *, accept: str = JSON, **query: str) -> AsyncIterator[list[Json]]:
         """All objects of a kind, so many at a time that a page never holds up the loop. Raises ApiError."""
         token = ""
         while True:
-            page = await self.get(path, limit=str(PAGE), **query, **({"continue": token} if token else {}))
+            more = {"continue": token} if token else {}
+            page = await self.get(path, accept=accept, limit=str(PAGE), **query, **more)
             yield page["items"]
             token = (page.get("metadata") or {}).get("continue", "")
             if not token:
                 return
 
-    async def watch(self, path: str, version: str) -> AsyncIterator[tuple[str, Json]]:
+    async def watch(
+        self, path: str, version: str, *, accept: str = JSON, **more: str
+    ) -> AsyncIterator[tuple[str, Json]]:
         """Changes of a kind since a listing's version: ADDED, MODIFIED or DELETED, and the object.
 
         Ends when the server ends it, after some minutes. Raises ApiError; 410 where the version is too old: list again.
         """
         query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": "300"}
-        answer = await self._send("GET", path, query, None, "application/json", _WATCHING)
+        answer = await self._send("GET", path, query | more, None, JSON, accept, _WATCHING)
         if answer.status >= 400:
             _judged(answer.status, await answer.read(), f"watch {path}")
         try:
@@ -104,9 +122,17 @@ class Api:
             answer.response.close()
 
     async def _call(
-        self, method: str, path: str, query: Mapping[str, str], body: Json | None = None, kind: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Json | None = None,
+        kind: str = JSON,
+        accept: str = JSON,
     ) -> Json:
-        answer = await self._send(method, path, query, body, kind, self._timeout)
+        if method != "GET" and not self._may_write():
+            raise NotTheWriterError(0, f"{method} {path}: the writer's Lease was not renewed in time")
+        answer = await self._send(method, path, query, body, kind, accept, self._timeout)
         try:
             text = await answer.read()
         except (aiohttp.ClientError, TimeoutError) as fault:
@@ -114,10 +140,10 @@ class Api:
         return _judged(answer.status, text, f"{method} {path}")
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, str], body: Json | None, kind: str, limit: object
+        self, method: str, path: str, query: Mapping[str, str], body: Json | None, kind: str, accept: str, limit: object
     ) -> Any:  # noqa: ANN401 - the package's answers have no types
         url = f"{self._transport.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": "hubquota-operator"}
+        headers = {"Accept": accept, "Content-Type": kind, "User-Agent": "hubquota-operator"}
         try:
             await self._transport.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
             return await self._transport.rest_client.request(

@@ -27,16 +27,24 @@ def registry(hubs: Mapping[str, Hub]) -> kopf.OperatorRegistry:
 
     @kopf.on.event("v1", "pods", registry=made)
     async def pod_seen(event: kopf.RawEvent, namespace: str | None, **_: object) -> None:
-        hub = hubs[namespace or ""]
-        if event["type"] is None:
-            hub.relisted.set()
-        await hub.see([Sight(event["object"], hub.now(), event["type"] == "DELETED")])
+        await sighted(hubs[namespace or ""], event)
 
     @kopf.on.event(_GROUP, _VERSION, "quotapolicies", registry=made)
     async def policy_seen(event: kopf.RawEvent, namespace: str | None, **_: object) -> None:
-        await hubs[namespace or ""].see_policy(event["type"], event["object"])
+        hub = hubs[namespace or ""]
+        await hub.started.wait()
+        await hub.see_policy(event["type"], event["object"])
 
     return made
+
+
+async def sighted(hub: Hub, event: kopf.RawEvent) -> None:
+    """A pod is, or was, as the event says, at the instant at which it comes: the hub may not know its past yet."""
+    at = hub.now()  # before it waits, or a pod would have been seen while it was gone already
+    await hub.started.wait()
+    if event["type"] is None:
+        hub.relisted.set()
+    hub.see([Sight(event["object"], at, event["type"] == "DELETED")])
 
 
 def settings(request_timeout: float) -> kopf.OperatorSettings:
@@ -45,6 +53,7 @@ def settings(request_timeout: float) -> kopf.OperatorSettings:
     made.scanning.disabled = True  # it needs no rights on CRDs and namespaces then
     made.posting.enabled = False  # no Event for each line of the log
     made.persistence.finalizer = "hubquota.dev/unused"  # never set: there are no handlers that need one
+    made.persistence.diffbase_storage = _NoDifferences()
     made.watching.server_timeout = 300
     made.watching.client_timeout = 330
     made.networking.connect_timeout = request_timeout
@@ -63,6 +72,19 @@ def _login_of_the_pod(**_: object) -> kopf.ConnectionInfo:
     told = of_the_pod()
     _, _, token = told.api_key["BearerToken"].partition(" ")
     return kopf.ConnectionInfo(server=told.host, ca_path=told.ssl_ca_cert, token=token)
+
+
+class _NoDifferences(kopf.DiffBaseStorage):
+    """Nothing to compare an object with: its own copies each of them whole, twice an event, and no handler asks."""
+
+    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nowhere: what is watched is somebody else's."""
 
 
 class _Endless(tuple[float, ...]):

@@ -5,19 +5,28 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from hubquota.cluster import expiry, members, policies
+from hubquota.cluster.announcing import Announcer
 from hubquota.cluster.api import Api, ApiError, Json
+from hubquota.cluster.believing import Believed, as_of, believed, digest, last_reflected, reflected
+from hubquota.cluster.catalogue import Catalogue
+from hubquota.cluster.decisions import Decisions
 from hubquota.cluster.findings import Looks
+from hubquota.cluster.journal import Journal
 from hubquota.cluster.members import Members, Seen
 from hubquota.cluster.memberships import Memberships
+from hubquota.cluster.nodes import Nodes
 from hubquota.cluster.observing import Sight
 from hubquota.cluster.pods import Pods
 from hubquota.cluster.policies import Facts, Stored
+from hubquota.cluster.roll import Roll
 from hubquota.cluster.room import Room
 from hubquota.cluster.scheduling import Key, Scheduler
 from hubquota.cluster.writing import Writer
-from hubquota.domain.history import PodRecord, PolicyRevision
-from hubquota.domain.pods import micros, rfc3339
+from hubquota.domain.history import PodRecord
+from hubquota.domain.pods import rfc3339
 from hubquota.domain.policy import Policy
 from hubquota.domain.quotas import counted_at_once
 from hubquota.domain.standing import QuotaState, Standing
@@ -40,7 +49,10 @@ _AT_ONCE: Final = 20
 
 
 class Hub:
-    """One namespace. ``clock`` gives microseconds since 1970; ``most`` UserQuotas may be there."""
+    """One namespace. ``clock`` gives microseconds since 1970; ``most`` UserQuotas may be there.
+
+    ``buffer``: pods that may wait to be written while the ledger is away. ``nodes``: whose labels are kept with pods.
+    """
 
     def __init__(
         self,
@@ -51,20 +63,31 @@ class Hub:
         clock: Callable[[], int],
         most: int,
         metrics: HubMetrics,
+        buffer: int,
+        nodes: Nodes,
     ) -> None:
         self._api, self._ledger, self._clock = api, ledger, clock
         self.namespace = namespace
         self.metrics = metrics
         self.relisted = asyncio.Event()
         """Set when a watch began anew: what was deleted since the last one is told by nobody."""
+        self.watched = asyncio.Event()
+        """Set when kopf tells of what happens."""
+        self.started = asyncio.Event()
+        """Set when what there was is taken up: what kopf tells waits for that."""
+        self.served = asyncio.Event()
+        """Set when all statuses are written that were due at the start: hooks may rely on them."""
         self.room = Room(most, metrics)
         self._writer = Writer(api, namespace, metrics)
-        self._pods = Pods(api, ledger, namespace, cluster, clock, metrics, self._counts_at_once)
-        self._stored: dict[str, Stored] = {}
-        self._policies: dict[str, Policy] = {}
-        self._window = 0
+        self.announcer = Announcer(api, namespace, clock)
+        journal = (ledger, namespace, buffer, clock, metrics, self.learn, self._turned)
+        self.journal = Journal(*journal, self.announcer.not_kept)
+        pods = (api, ledger, namespace, cluster, clock, metrics, self.journal, self._counts_at_once)
+        self._pods = Pods(*pods, self.announcer, nodes)
+        self._policies = Catalogue(api, ledger, self.journal, namespace, clock, metrics)
         self._members = Members(most)
         self.memberships = Memberships(ledger, namespace, clock)
+        self.decisions = Decisions(ledger, namespace, metrics, self._follow)
         self._tally = Tally()
         self._looks = Looks(self._tally.users)
         self._told: dict[str, Json] = {}
@@ -72,7 +95,12 @@ class Hub:
         self._verdicts: dict[str, Verdicts] = {}
         #: Users whose statuses do not reflect the policies yet.
         self._owed: set[str] = set()
+        #: Whether statuses are believed at the start, and whose are still to be compared.
+        self._believes = False
+        self._believed: dict[str, Believed] = {}
         self.scheduler = Scheduler(self._write)
+        known = (self._members, self._writer, self.scheduler, self._policies.named_groups)
+        self.roll = Roll(namespace, *known, clock, metrics)
 
     @property
     def synced_at(self) -> int | None:
@@ -88,36 +116,62 @@ class Hub:
 
         All before the first status is written: one that does not know the policies yet would let everybody launch.
         """
-        async for policy in self._api.listing(self._writer.path("quotapolicies")):
-            await self._note_policy("ADDED", policies.read(policy))
-        await self._end_old_revisions()
-        self._apply()
-        await self._pods.start(self._window)
+        await self._policies.read()
+        await self.decisions.start()
+        await self._pods.start(self._policies.window)
+        now = reflected(list(self._policies.stored.values()))
+        self._believes = await last_reflected(self._api, self.namespace) == now
+        self._tell_policies()
+
+    def reflects(self) -> str | None:
+        """Which policies all statuses reflect, as a digest; None: some are still to be written or compared."""
+        return None if self._owed or self._believed else reflected(list(self._policies.stored.values()))
+
+    async def verify(self) -> None:
+        """Compare in full the statuses that were believed at the start, and have those written that differ."""
+        while self._believed:
+            for user in list(self._believed)[:_AT_ONCE]:
+                told = self._believed.pop(user)
+                seen = self._members.of(user)
+                if seen is not None and seen.generation == told.generation:
+                    self._compare(seen, told.as_of, told.digest)
+            await asyncio.sleep(0)
         self._tell_policies()
 
     async def resync(self) -> None:
-        """List all pods and compare them with the ledger, and all policies. Raises ApiError or SQLAlchemyError."""
-        for gone in await self._policies_gone():
+        """List all pods and compare them with what is known, and all policies. Raises ApiError or SQLAlchemyError."""
+        for gone in await self._policies.gone():
             await self._take_policy("DELETED", gone)
         self._concern(await self._pods.resync())
+        if await self._pods.look_back(self._policies.window):  # it could not be read when a policy wanted it
+            await self._renew()
 
-    async def see(self, sights: Sequence[Sight]) -> None:
-        """Take in sights of pods, and have the statuses of whom they concern written. Raises SQLAlchemyError."""
-        self._concern(await self._pods.see(sights))
+    def see(self, sights: Sequence[Sight]) -> None:
+        """Take in sights of pods, and have the statuses of whom they concern written."""
+        self._concern(self._pods.see(sights))
+
+    async def learn(self, kept: Sequence[PodRecord]) -> None:
+        """Take in what the ledger says of pods, which may be more than is known here. Raises SQLAlchemyError."""
+        self._concern(await self._pods.learn(kept))
+
+    def _turned(self) -> None:
+        """The ledger is away, or back: the policies tell, and the heartbeat at once."""
+        self._tell_policies()
+        self.room.turned.set()
 
     async def see_policy(self, kind: str | None, body: Mapping[str, Any]) -> None:
         """A QuotaPolicy is there, changed or gone; all statuses that it may touch follow."""
         await self._take_policy(kind, policies.read(body))
 
     async def _take_policy(self, kind: str | None, stored: Stored) -> None:
-        if not await self._note_policy(kind, stored):
+        if not self._note_policy(kind, stored):
             return
         said = "deleted" if kind == "DELETED" else stored.reason
         logger.info("policy=%s generation=%s %s", stored.name, stored.generation, said)
-        before = set(self._policies.values())
-        self._apply()
-        await self._pods.look_back(self._window)
-        if before != set(self._policies.values()):
+        before = set(self._policies.applied.values())
+        self._policies.apply()
+        await self._look_back()
+        if before != set(self._policies.applied.values()):
             self._owed |= self._members.users() | self._charged()
         self._tell_policies()
         await self._renew()
@@ -141,6 +195,7 @@ class Hub:
                 await asyncio.sleep(0)
 
     def _take_in(self, before: Seen | None, seen: Seen, status: Mapping[str, Any]) -> None:
+        self.decisions.recall(seen.user, status.get("lastRefusal"))
         if seen.ignored is not None:
             if (before is None or before.ignored != seen.ignored) and not seen.says_so():
                 logger.warning("userquota=%s ignored: %s", seen.name, seen.ignored.message)
@@ -155,6 +210,7 @@ class Hub:
         for seen in self._members.all():
             if seen.name not in names:
                 self._lose(seen.name)
+        self.memberships.only(self._is_there)
         lacking = {user for user in self._charged() if self._members.of(user) is None}
         self._owed |= lacking
         self._concern(lacking)
@@ -162,55 +218,34 @@ class Hub:
     async def expire(self, retention: int) -> None:
         """Delete the UserQuotas without usage in any window, of users unseen for ``retention`` (microseconds).
 
-        Raises ApiError.
+        Whom the hub itself lists is seen. Raises ApiError.
         """
         now = self._clock()
-        known = ((seen, self._traces(seen, now)) for seen in self._members.all() if seen.ignored is None)
-        expired = [(s, traces) for s, traces in known if expiry.has_expired(traces, self._window, retention, now)]
+        own = (seen for seen in self._members.all() if seen.ignored is None and not self._members.is_listed(seen.user))
+        known = ((seen, self._traces(seen, now)) for seen in own)
+        expired = [
+            (s, traces) for s, traces in known if expiry.has_expired(traces, self._policies.window, retention, now)
+        ]
         self.metrics.user_quotas_expired.inc(await expiry.delete(self._api, self._writer.path("userquotas"), expired))
 
-    async def _note_policy(self, kind: str | None, stored: Stored) -> bool:
+    def _note_policy(self, kind: str | None, stored: Stored) -> bool:
         """Keep a policy as it is now; returns whether it is another than before."""
-        before = self._stored.get(stored.name)
-        if kind == "DELETED":
-            await self._ledger.end_policy(stored.uid, self._clock())
-            if before is None or before.uid != stored.uid:
-                return False  # another of its name is there already
-            del self._stored[stored.name]
-            self._told.pop(stored.name, None)
-            self._tally.forget(stored.name)
-            self._looks.forget(stored.name)
-            self.scheduler.forget(("policy", stored.name))
-            return True
-        if before is not None and before.uid != stored.uid:
-            await self._ledger.end_policy(before.uid, self._clock())
-        self._stored[stored.name] = stored
-        if before and (before.uid, before.generation) == (stored.uid, stored.generation):
-            return False  # our own status, written
-        revision = PolicyRevision(
-            stored.uid, self.namespace, stored.name, stored.generation, stored.spec, self._clock()
-        )
-        await self._ledger.record_policy_revision(revision)
+        if kind != "DELETED":
+            return self._policies.take(stored)
+        if not self._policies.lose(stored):
+            return False
+        self._told.pop(stored.name, None)
+        self._tally.forget(stored.name)
+        self._looks.forget(stored.name)
+        self.scheduler.forget(("policy", stored.name))
         return True
 
-    async def _policies_gone(self) -> list[Stored]:
-        """The policies that were deleted unseen: kopf tells of no deletion that it missed. Raises ApiError."""
-        before = list(self._stored.values())
-        there = {body["metadata"]["uid"] async for body in self._api.listing(self._writer.path("quotapolicies"))}
-        return [stored for stored in before if stored.uid not in there]
-
-    async def _end_old_revisions(self) -> None:
-        """The policies that were deleted while nobody looked hold no more. Raises SQLAlchemyError."""
-        there = {stored.uid for stored in self._stored.values()}
-        for revision in await self._ledger.policy_revisions(self.namespace):
-            if revision.end is None and revision.uid not in there:
-                await self._ledger.end_policy(revision.uid, self._clock())
-
-    def _apply(self) -> None:
-        self._policies = policies.applied(self._stored.values())
-        self._window = policies.longest_window(self._policies.values())
-        self.metrics.policies_applied.set(len(self._policies))
-        self.metrics.policies_not_applied.set(len(self._stored) - len(self._policies))
+    async def _look_back(self) -> None:
+        """Have as much of the past at hand as the policies want; where the ledger is away, with the next listing."""
+        try:
+            await self._pods.look_back(self._policies.window)
+        except SQLAlchemyError as fault:
+            logger.warning("hub=%s more of the past cannot be read now: %s", self.namespace, fault)
 
     async def _renew(self) -> None:
         """Have all statuses written, those first in which a launch meets another answer than before."""
@@ -225,14 +260,24 @@ class Hub:
         self.scheduler.trickle(later)
 
     def _take_up(self, seen: Seen, status: Mapping[str, Any]) -> None:
-        """A UserQuota that was not known: written at once, unless its status says the truth still.
+        """A UserQuota that was not known. At the start, one whose status may be believed is compared later."""
+        if self._believes and not self.started.is_set():
+            running = [_running(p) for p in self._pods.meter.running(seen.user)]
+            told = believed(seen, status, running, self._pods.meter)
+            if told is not None:
+                self._believed[seen.user] = told
+                return
+        self._compare(seen, as_of(status), digest(status))
+
+    def _compare(self, seen: Seen, at: int | None, digest_: bytes) -> None:
+        """Have a status written, unless it says the truth still.
 
         It does where nothing has happened since it was made, and it would be made the same again for that instant: what
         is ahead is told as instants, so that it stays right while time goes by.
         """
-        standing = self._standing(seen.user, _as_of(status))
+        standing = self._standing(seen.user, at)
         due, now = standing.next_change(), self._clock()
-        same = self._status(seen.user, standing, seen.generation) == status
+        same = digest(self._status(seen.user, standing, seen.generation)) == digest_
         changed = self._pods.meter.changed_since(seen.user, standing.at)
         if not same or changed or (due is not None and due <= now):
             self._owed.add(seen.user)
@@ -246,10 +291,10 @@ class Hub:
         """Where a user stands at an instant; None: now."""
         now = self._clock() if at is None else at
         groups = self._members.groups(user)
-        return self._pods.meter.standing(tuple(self._policies.values()), user, groups, now)
+        return self._pods.meter.standing(tuple(self._policies.applied.values()), user, groups, now)
 
     def _counts_at_once(self, user: str) -> bool:
-        return counted_at_once(self._policies.values(), user, self._members.groups(user), self._clock())
+        return counted_at_once(self._policies.applied.values(), user, self._members.groups(user), self._clock())
 
     def _note(self, user: str, standing: Standing) -> None:
         """Count a user's standing for the policies, whose statuses follow."""
@@ -266,25 +311,43 @@ class Hub:
 
     def _is_charged(self, user: str) -> bool:
         now = self._clock()
-        return expiry.is_charged(self._pods.meter.last_held(user, now), self._window, now)
+        return expiry.is_charged(self._pods.meter.last_held(user, now), self._policies.window, now)
+
+    def _is_wanted(self, user: str) -> bool:
+        """Whether a user should have a UserQuota."""
+        return self._members.is_listed(user) or self._is_charged(user)
+
+    def _is_there(self, user: str) -> bool:
+        return self._members.named(user_quota_name(user)) is not None or self._is_charged(user)
 
     def _lose(self, name: str) -> None:
         """A UserQuota is gone; who has usage still gets a new one."""
         gone = self._members.named(name)
-        self._members.drop(name, remember=gone is not None and self._is_charged(gone.user))
+        self._members.drop(name, remember=gone is not None and self._is_wanted(gone.user))
         self._mind_cap()
         if gone is None:
             return
         self._owed.discard(gone.user)
+        self._believed.pop(gone.user, None)
         if gone.ignored is not None:  # it may have stood in another's place
             self._concern(user for user in self._charged() if user_quota_name(user) == name)
-        elif self._is_charged(gone.user):
+        elif self._is_wanted(gone.user):
             self._concern([gone.user])
         else:
             self.scheduler.forget(("user", gone.user))
             self._verdicts.pop(gone.user, None)
             self._tally.forget_user(gone.user)
+            self.decisions.forget(gone.user)
+            self.memberships.lose(gone.user)
             self._tell_policies(_COUNTED_AFTER)
+
+    def _follow(self, users: Mapping[str, float], uids: Mapping[str, float]) -> None:
+        """Have the statuses of users and policies written of which hooks told something, in so many seconds."""
+        for user, seconds in users.items():
+            self.scheduler.request(("user", user), seconds)
+        for stored in self._policies.stored.values():
+            if stored.uid in uids:
+                self.scheduler.request(("policy", stored.name), uids[stored.uid])
 
     def _mind_cap(self) -> None:
         """Have it told when the hub comes to its cap of UserQuotas, and when there is room again."""
@@ -298,7 +361,7 @@ class Hub:
             self._concern(self.room.let_in())
 
     def _tell_policies(self, delay: float = 0) -> None:
-        for name in self._stored:
+        for name in self._policies.stored:
             self.scheduler.request(("policy", name), delay)
 
     def _concern(self, users: Iterable[str]) -> None:
@@ -308,7 +371,7 @@ class Hub:
             self.scheduler.request(("user", user))
             concerned = True
         if concerned:
-            for policy in self._policies.values():
+            for policy in self._policies.applied.values():
                 if policy.shared:
                     self.scheduler.request(("policy", policy.name))
 
@@ -320,13 +383,14 @@ class Hub:
 
     async def _write_user(self, user: str) -> float | None:
         name = user_quota_name(user)
-        if self._members.named(name) is None and not (self._is_charged(user) and await self._make_user_quota(user)):
+        if self._members.named(name) is None and not (self._is_wanted(user) and await self._make_user_quota(user)):
             self._settle(user)
             return None
         there = self._members.named(name)
         if there is not None and there.ignored is not None:
             self._settle(user)
             return None
+        self._believed.pop(user, None)
         standing = self._standing(user)
         self._note(user, standing)
         told = self._status(user, standing, 0 if there is None else there.generation)
@@ -359,11 +423,13 @@ class Hub:
             logger.warning("%s=%s cannot be told what is wrong, only be deleted: %s", plural, name, error)
 
     async def _write_policy(self, name: str) -> float | None:
-        stored = self._stored.get(name)
+        stored = self._policies.stored.get(name)
         if stored is None:
             return None
+        if self._believed:
+            return _COUNTED_AFTER  # who counts is not all known yet
         now = self._clock()
-        active = self._policies.get(name)
+        active = self._policies.applied.get(name)
         facts = self._facts(name, active, now)
         told = policies.status(stored, active, facts, now)
         # Times apart: where no status can be stored, a condition would begin anew each time.
@@ -377,16 +443,21 @@ class Hub:
         return self._seconds_to(min((at for at in changes if at is not None), default=None))
 
     def _facts(self, name: str, active: Policy | None, now: int) -> Facts:
+        uid = self._policies.stored[name].uid
+        refused, would = self.decisions.refused(uid), self.decisions.would_have_refused(uid)
         if active is None:
-            return Facts(self._tally.summary(name), cap=self.room.at_cap)
+            return Facts(self._tally.summary(name), cap=self.room.at_cap, refused=refused, would_have_refused=would)
         return Facts(
             summary=self._tally.summary(name),
             findings=self._looks.at(active, self._pods.meter, self._known_names, now),
             heaviest=tuple(self._tally.heaviest(name)),
             pool=self._pool(active, now),
+            refused=refused,
+            would_have_refused=would,
             owed=len(self._owed),
             cap=self.room.at_cap,
-            covering=policies.covering_everyone(active, self._policies.values()),
+            ledger_away=self.journal.away_since,
+            covering=policies.covering_everyone(active, self._policies.applied.values()),
         )
 
     def _pool(self, policy: Policy, now: int) -> QuotaState | None:
@@ -400,15 +471,19 @@ class Hub:
         meter = self._pods.meter
         # A server on its way changes nothing but a count of servers: who has none need not be told of it.
         pending = meter.pending(user) if standing.at_once else ()
-        return user_status(standing, [_running(p) for p in meter.running(user)], generation, pending)
+        told = user_status(standing, [_running(p) for p in meter.running(user)], generation, pending)
+        refusal = self.decisions.last_refusal(user)
+        return told if refusal is None else told | {"lastRefusal": refusal}
 
     def _seconds_to(self, at: int | None) -> float | None:
         return None if at is None else max(0.0, (at - self._clock()) / 1_000_000)
 
     async def _make_user_quota(self, user: str) -> bool:
         """Whether there is one now; at the cap the user is left out until there is room."""
-        if self._members.full:
+        charged = self._is_charged(user)
+        if self._members.full and charged:
             self.room.leave_out(user)
+        if self._members.full or not (charged or self._members.room_for_listed()):
             return False
         self._members.making(1)
         try:
@@ -441,14 +516,6 @@ Verdicts = tuple[tuple[str, str, bool], ...]
 def verdicts(standing: Standing) -> Verdicts:
     """What a launch meets, quota by quota."""
     return tuple((s.quota.name, str(s.quota.enforcement), s.blocked_at(standing.at)) for s in standing.quotas)
-
-
-def _as_of(status: Mapping[str, Any]) -> int | None:
-    """The instant that a status speaks for; None: it says nothing that can be read."""
-    try:
-        return micros(status["asOf"])
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def _next_turn(policy: Policy | None, now: int) -> int | None:

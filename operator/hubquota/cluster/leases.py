@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from hubquota.cluster.api import Api, ApiError, Json
+from hubquota.domain.pods import rfc3339
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,10 @@ HEARTBEAT: Final = "hubquota-heartbeat"
 WRITER: Final = "hubquota-writer"
 #: On the heartbeat while a hub has as many UserQuotas as it may have: how many that is.
 AT_CAP: Final = "hubquota.dev/at-cap"
+#: On the heartbeat while the ledger cannot be written: since when. Metering goes on in memory.
+LEDGER_AWAY: Final = "hubquota.dev/ledger-away-since"
+#: On the heartbeat while all statuses reflect all policies: which, as a digest. It is for the next operator.
+REFLECTS: Final = "hubquota.dev/reflects"
 _CONFLICT: Final = 409
 _MISSING: Final = 404
 
@@ -55,17 +60,21 @@ class WriterLease:
         self._terms = terms
         self._clock = clock or Clock()
         self._seen: tuple[str, float] | None = None
-        self._holds = False
+        #: When the last renewal that succeeded was asked for, by the monotonic clock; None: it is not held.
+        self._renewed: float | None = None
         self._said = ""
+
+    def holds(self) -> bool:
+        """Whether nobody else may have taken over yet: also right in a process that was stopped for a while."""
+        return self._renewed is not None and self._age() < self._terms.renew_deadline
 
     async def hold(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, do ``work`` while it is held, and give it back.
 
         Raises LeaseLost where it could not be renewed in time; ``work`` has been cancelled by then.
         """
-        while not await self._try():  # noqa: ASYNC110 - the event is on another machine
+        while not await self._renew():  # noqa: ASYNC110 - the event is on another machine
             await asyncio.sleep(self._terms.retry_period)
-        self._holds = True
         doing = asyncio.ensure_future(work())
         renewing = asyncio.ensure_future(self._keep())
         try:
@@ -74,21 +83,28 @@ class WriterLease:
                 raise LeaseLost("the writer's Lease could not be renewed in time: another operator may write now")
             await doing
         finally:
-            self._holds = False
+            self._renewed = None
             await _ended(doing)
             await _ended(renewing)
             await self._give_back()
 
     async def _keep(self) -> None:
         """Renew until it fails for longer than the deadline, or another holds it."""
-        renewed = self._clock.monotonic()
-        while self._clock.monotonic() - renewed < self._terms.renew_deadline:
-            await asyncio.sleep(self._terms.retry_period)
-            left = self._terms.renew_deadline - (self._clock.monotonic() - renewed)
+        while (left := self._terms.renew_deadline - self._age()) > 0:
             with contextlib.suppress(TimeoutError):
-                asked = self._clock.monotonic()
-                if left > 0 and await asyncio.wait_for(self._try(), left):
-                    renewed = asked
+                async with asyncio.timeout(left):  # wait_for would make a task, which kopf would end with its own
+                    await self._renew()
+            await asyncio.sleep(self._terms.retry_period)
+
+    async def _renew(self) -> bool:
+        asked = self._clock.monotonic()
+        ours = await self._try()
+        if ours:
+            self._renewed = asked
+        return ours
+
+    def _age(self) -> float:
+        return self._clock.monotonic() - (self._renewed or 0.0)
 
     async def _try(self) -> bool:
         """Whether the Lease is ours now. A refusal or an unreachable API server is a no."""
@@ -150,12 +166,31 @@ class WriterLease:
                 await self._api.replace(f"{self._path}/{WRITER}", lease)
 
 
-async def beat(api: Api, namespace: str, identity: str, now: datetime, at_cap: int | None = None) -> None:
-    """Renew a hub's heartbeat. ``at_cap``: as many UserQuotas as there may be are there, so that hooks make no more.
+@dataclass(frozen=True)
+class Told:
+    """What a heartbeat tells beside that the operator lives.
 
-    Raises ApiError.
+    ``at_cap``: as many UserQuotas as there may be are there, this many, so that hooks make no more. ``ledger_away``:
+    since when the ledger cannot be written (microseconds since 1970). ``reflects``: the policies that all statuses
+    reflect, as a digest. None: it is not so.
     """
-    told = {AT_CAP: None if at_cap is None else str(at_cap)}
+
+    at_cap: int | None = None
+    ledger_away: int | None = None
+    reflects: str | None = None
+
+    def annotations(self) -> dict[str, str | None]:
+        """As a Lease has them; None: taken away."""
+        return {
+            AT_CAP: None if self.at_cap is None else str(self.at_cap),
+            REFLECTS: self.reflects,
+            LEDGER_AWAY: None if self.ledger_away is None else rfc3339(self.ledger_away),
+        }
+
+
+async def beat(api: Api, namespace: str, identity: str, now: datetime, tells: Told = Told()) -> None:
+    """Renew a hub's heartbeat. Raises ApiError."""
+    told = tells.annotations()
     spec = {"holderIdentity": identity, "renewTime": micro_time(now)}
     body: Json = {
         "apiVersion": "coordination.k8s.io/v1",

@@ -99,6 +99,7 @@ def ignored_status(seen: Seen, now: int) -> Json:
         "running": None,
         "pending": None,
         "foreseenUntil": None,
+        "lastRefusal": None,
         "conditions": [ready],
     }
 
@@ -111,6 +112,9 @@ class Members:
         self._seen: dict[str, Seen] = {}
         #: Of users whose UserQuota is gone but who are charged still: it is made anew with their groups.
         self._departed: dict[str, Seen] = {}
+        #: The groups of users as the hub itself lists them, and when it did; users in none are not among them.
+        self._listed: Mapping[str, tuple[str, ...]] = {}
+        self._listed_at = 0
         self._under_way = 0
 
     def __len__(self) -> int:
@@ -120,6 +124,18 @@ class Members:
     def full(self) -> bool:
         """Whether there are as many as there may be, those included that are being made and those that are ignored."""
         return len(self._seen) + self._under_way >= self._most
+
+    def list_all(self, groups: Mapping[str, tuple[str, ...]], at: int) -> None:
+        """The hub lists these users who are in a group, as of ``at``; who is not among them any more is forgotten."""
+        self._listed, self._listed_at = groups, at
+
+    def is_listed(self, user: str) -> bool:
+        """Whether the hub lists the user, in a group."""
+        return user in self._listed
+
+    def room_for_listed(self) -> int:
+        """UserQuotas that may be made of users who have launched nothing: half of all, the rest is for launches."""
+        return max(0, self._most // 2 - len(self._seen) - self._under_way)
 
     def take(self, seen: Seen) -> Seen | None:
         """Take one in; returns what it was before."""
@@ -145,8 +161,8 @@ class Members:
 
     def groups(self, user: str) -> frozenset[str]:
         """The groups that the hub last told of a user."""
-        seen = self.of(user) or self._departed.get(user)
-        return frozenset() if seen is None else seen.groups
+        seen = self.of(user)
+        return self._remembered(user)[0] if seen is None else seen.groups
 
     def users(self) -> set[str]:
         """Everybody who has one that counts."""
@@ -163,15 +179,23 @@ class Members:
     def to_make(self, user: str) -> Json:
         """The UserQuota that a user should have."""
         spec: Json = {"user": user}
-        before = self._departed.get(user)
-        if before is not None and before.observed is not None:
-            spec |= {"groups": sorted(before.groups), "groupsObservedAt": rfc3339(before.observed)}
+        groups, at = self._remembered(user)
+        if at is not None:
+            spec |= {"groups": sorted(groups), "groupsObservedAt": rfc3339(at)}
         return {
             "apiVersion": "hubquota.dev/v1alpha1",
             "kind": "UserQuota",
             "metadata": {"name": user_quota_name(user)},
             "spec": spec,
         }
+
+    def _remembered(self, user: str) -> tuple[frozenset[str], int | None]:
+        """The groups of one who has no UserQuota, and when the hub told them; None: it never did."""
+        before, listed = self._departed.get(user), self._listed.get(user)
+        told = None if before is None else before.observed
+        if listed is not None and (told is None or told <= self._listed_at):
+            return frozenset(listed), self._listed_at
+        return (frozenset(), None) if before is None else (before.groups, told)
 
     def making(self, by: int) -> None:
         """One more is being made (1), or has been or cannot be (-1)."""

@@ -2,10 +2,17 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
+from sqlalchemy.exc import OperationalError
+
+from hubquota.cluster.announcing import NOT_METERED, Announcer
 from hubquota.cluster.api import Api
+from hubquota.cluster.journal import Journal
+from hubquota.cluster.nodes import Nodes
 from hubquota.cluster.observing import (
     SERVERNAME,
     USERNAME,
@@ -21,6 +28,7 @@ from hubquota.domain.metering import Meter
 from hubquota.domain.pods import rfc3339
 from hubquota.domain.windows import DAY, HOUR, SECOND
 from hubquota.ledger import Ledger
+from hubquota.ledger.merging import gone_by, merged, taken_for_gone
 from hubquota.metrics import HubMetrics
 
 logger = logging.getLogger(__name__)
@@ -31,14 +39,8 @@ _SETTLED: Final = 600 * SECOND
 _LEAST: Final = 35 * DAY
 #: Users whose past is let go of at a time, so that the loop is held up for milliseconds.
 _AT_ONCE: Final = 500
-
-
-class Batch:
-    """Sights that are written together. ``done``: that they are, or the fault."""
-
-    def __init__(self) -> None:
-        self.sights: list[Sight] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+#: Pods of a listing that are taken in before others get their turn: some 40 ms.
+_SIGHTS: Final = 100
 
 
 class Pods:
@@ -55,16 +57,20 @@ class Pods:
         cluster: str,
         clock: Callable[[], int],
         metrics: HubMetrics,
+        journal: Journal,
         counts_at_once: Callable[[str], bool],
+        announcer: Announcer,
+        nodes: Nodes,
     ) -> None:
-        self._counts_at_once = counts_at_once
+        self._announcer, self._nodes = announcer, nodes
+        self._journal, self._counts_at_once = journal, counts_at_once
         self._api, self._ledger, self._clock, self._metrics = api, ledger, clock, metrics
         self._namespace, self._cluster = namespace, cluster
         self._poison = Poison()
-        self._batch: Batch | None = None
-        self._turn = asyncio.Lock()
         self._reach = 0
         self._let_go = 0
+        #: Of whom a pod has come back from the past: read anew from the ledger.
+        self._doubtful: set[str | None] = set()
         #: What was told while the past is being read: the reading may be older.
         self._meanwhile: list[PodRecord] | None = None
         self.meter = Meter(clock())
@@ -77,90 +83,104 @@ class Pods:
         Raises ApiError or SQLAlchemyError.
         """
         asked, sights = self._clock(), await self._listed()
-        await self._ledger.record(self._records(sights))
-        await self._end_missing({s.pod["metadata"]["uid"] for s in sights}, asked)
+        self.meter.restore(await self._journal.recorded(self._records(sights)))
+        present = {s.pod["metadata"]["uid"] for s in sights}
+        _tell_of_the_gone(await self._ledger.end_missing(self._namespace, present, asked, self._clock()))
         await self._load(max(reach, _LEAST), asked)
         self._on_their_way(sights)
         self._synced(asked)
 
     async def look_back(self, reach: int) -> bool:
-        """Have the last ``reach`` microseconds at hand; returns whether more had to be read. Raises SQLAlchemyError."""
+        """Have the last ``reach`` microseconds at hand; returns whether more had to be read.
+
+        Raises SQLAlchemyError, at once where the ledger is known to be away.
+        """
         if reach <= self._reach:
             return False
-        await self._load(reach, self._clock())
+        if self._journal.away_since is not None:
+            raise OperationalError("read the past", None, Exception("the ledger is away"))
+        await self._load(reach, self.synced_at or 0)
         return True
 
     async def resync(self) -> set[str]:
         """List all pods, take in what is new, and end those that are gone unseen (kopf tells of no deletion it missed).
 
-        Returns the users whom it concerns. Raises ApiError or SQLAlchemyError; nothing is ended then.
+        Returns the users whom it concerns. Raises ApiError; nothing is ended then.
         """
         asked, sights = self._clock(), await self._listed()
         present = {s.pod["metadata"]["uid"] for s in sights}
-        concerned = await self.see(sights)
-        concerned |= await self._take(await self._end_missing(present, asked))
+        concerned: set[str] = set()
+        for first in range(0, len(sights), _SIGHTS):  # what happens meanwhile does not wait for all of them
+            concerned |= self.see(sights[first : first + _SIGHTS])
+            await asyncio.sleep(0)
+        ended = self._gone_unseen(present, asked)
+        _tell_of_the_gone(ended)
+        concerned |= self._take(ended)
+        self._journal.add(ended)
         self._poison.keep(present)
-        self.meter.seal(asked - _SETTLED, present.__contains__)
+        # What is still to be written stays as it is: it is written as a whole.
+        self.meter.seal(asked - _SETTLED, lambda uid: uid in present or self._journal.holds(uid))
         await self._forget(asked)
         self._synced(asked)
         return concerned
 
-    async def see(self, sights: Sequence[Sight]) -> set[str]:
-        """Take in sights of pods; returns the users whom they concern and of whom no other caller was told.
-
-        What comes while the ledger writes is written together: a disk can commit some dozen times a second, and a class
-        that starts at nine makes hundreds of events. Raises SQLAlchemyError.
-        """
-        batch = self._batch = self._batch or Batch()
-        batch.sights += sights
-        concerned: set[str] = set()
-        async with self._turn:
-            if batch is self._batch:  # nobody has written it while we waited
-                self._batch = None
-                concerned = await self._written(batch)
-        await batch.done
-        return concerned
-
-    async def _written(self, batch: Batch) -> set[str]:
-        try:
-            concerned = await self._recorded(batch.sights)
-        except asyncio.CancelledError:
-            batch.done.cancel()
-            raise
-        except Exception as fault:
-            batch.done.set_exception(fault)
-            return set()
-        batch.done.set_result(None)
-        return concerned
-
-    async def _recorded(self, sights: Sequence[Sight]) -> set[str]:
-        records = self._records(sights)
+    def see(self, sights: Sequence[Sight]) -> set[str]:
+        """Take in sights of pods; returns the users whom they concern. They are written into the ledger meanwhile."""
+        records = [self._together(record) for record in self._records(sights)]
         for record in records:
             _tell_of(record, known=self.meter.is_open(record.user, record.uid))
-        concerned = await self._take(await self._ledger.record(records))
+        concerned = self._take(records)
+        self._journal.add(records)
         self._metrics.pods_metered.set(self.meter.open_count)
         return concerned | self._on_their_way(sights)
 
-    async def _take(self, kept: Sequence[PodRecord]) -> set[str]:
-        concerned, doubtful = self.meter.take(kept)
-        if self._meanwhile is not None:
-            self._meanwhile += kept
+    def _gone_unseen(self, present: Collection[str], asked: int) -> list[PodRecord]:
+        """The pods that were missed in a listing, ended: by now, or by when another of their name was placed."""
+        gone = [pod for pod in self.meter.open_pods() if pod.uid not in present and pod.last_seen < asked]
+        if not gone:
+            return []
+        placed: dict[str, set[int]] = defaultdict(set)
+        for pod in self.meter.known_pods():  # the next of a name may be over as well
+            placed[pod.name].add(pod.scheduled)
+        now = self._clock()
+        return [taken_for_gone(pod, gone_by(pod, placed[pod.name], now)) for pod in gone]
+
+    async def learn(self, kept: Sequence[PodRecord]) -> set[str]:
+        """Take in what the ledger says of pods that were written: it may know more. Returns whom it concerns."""
+        concerned = self._take([self._together(pod) for pod in kept])
+        doubtful, self._doubtful = self._doubtful, set()
         await self._renew(doubtful)
         return concerned | {user for user in doubtful if user is not None}
 
-    async def _renew(self, users: Iterable[str | None]) -> None:
+    def _together(self, pod: PodRecord) -> PodRecord:
+        """A pod with what is known of it already."""
+        known = self.meter.known(pod.uid)
+        return pod if known is None else merged(known, pod)
+
+    def _take(self, pods: Sequence[PodRecord]) -> set[str]:
+        concerned, doubtful = self.meter.take(pods)
+        self._doubtful |= doubtful
+        if self._meanwhile is not None:
+            self._meanwhile += pods
+        return concerned
+
+    async def _renew(self, users: Collection[str | None]) -> None:
         """Read the past of these users anew: it has changed."""
         for user in users:
             since = self._clock() - self._reach
             self.meter.renew(user, await self._ledger.pods_of(self._namespace, user, since))
+        if users:
+            self._take([self._together(pod) for pod in self._journal.of(users)])
 
-    async def _load(self, reach: int, asked: int) -> None:
-        """Read the past anew, and go on with that."""
+    async def _load(self, reach: int, listed: int) -> None:
+        """Read the past anew, and go on with that. What was still there at ``listed``, ended or not, is told again."""
         self._meanwhile = []
         try:
-            meter = await recalled(self._ledger, self._namespace, asked - reach, asked)
+            await self._journal.settled()
+            meter = await recalled(self._ledger, self._namespace, self._clock() - reach, listed)
             meter.take_over(self.meter)
-            _, doubtful = meter.take(self._meanwhile)
+            together = [p if (k := meter.known(p.uid)) is None else merged(k, p) for p in self._meanwhile]
+            _, doubtful = meter.take(together)
         finally:
             self._meanwhile = None
         self.meter, self._reach = meter, reach
@@ -169,13 +189,6 @@ class Pods:
     async def _listed(self) -> list[Sight]:
         path = f"/api/v1/namespaces/{self._namespace}/pods"
         return [Sight(pod, self._clock()) async for pod in self._api.listing(path)]
-
-    async def _end_missing(self, present: Collection[str], asked: int) -> Sequence[PodRecord]:
-        ended = await self._ledger.end_missing(self._namespace, present, asked, self._clock())
-        for gone in ended:
-            at = rfc3339(gone.finished or 0)
-            logger.warning("pod=%s user=%s ended unseen, estimated end=%s", gone.name, gone.user, at)
-        return ended
 
     async def _forget(self, now: int) -> None:
         """Once an hour, let go of what no window reaches any more."""
@@ -190,6 +203,7 @@ class Pods:
     def _synced(self, asked: int) -> None:
         self.synced_at = asked
         self._metrics.resync.set(asked / 1_000_000)
+        self._metrics.ledger_unreadable.set(self._ledger.unreadable(self._namespace))
         self._metrics.pods_metered.set(self.meter.open_count)
 
     def _records(self, sights: Iterable[Sight]) -> list[PodRecord]:
@@ -197,12 +211,16 @@ class Pods:
 
     def _observed(self, sight: Sight) -> PodRecord | None:
         try:
-            return observed(sight, self._cluster)
+            record = observed(sight, self._cluster)
         except PoisonPod as poison:
-            if self._poison.is_news(sight.pod["metadata"]["uid"], str(poison)):
+            metadata = sight.pod["metadata"]
+            if self._poison.is_news(metadata["uid"], str(poison)):
                 logger.error("%s", poison)
                 self._metrics.poison_pods.inc()
+                self._announcer.warn(metadata["name"], metadata["uid"], NOT_METERED, str(poison))
             return None
+        labels = None if record is None else self._nodes.of(record.node)
+        return record if record is None or labels is None else replace(record, node_labels=labels)
 
     def _on_their_way(self, sights: Iterable[Sight]) -> set[str]:
         """Note the servers that are not placed yet; returns to whom they matter."""
@@ -220,6 +238,12 @@ class Pods:
             if news and self._counts_at_once(user):
                 concerned.add(user)
         return concerned
+
+
+def _tell_of_the_gone(ended: Iterable[PodRecord]) -> None:
+    for gone in ended:
+        at = rfc3339(gone.finished or 0)
+        logger.warning("pod=%s user=%s ended unseen, estimated end=%s", gone.name, gone.user, at)
 
 
 def _tell_of(record: PodRecord, *, known: bool) -> None:

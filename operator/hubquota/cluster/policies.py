@@ -30,6 +30,7 @@ _REMARKS: Final = (
     reasons.NOTHING_METERED,
     reasons.UNWEIGHTED,
     reasons.UNKNOWN_NAMES,
+    reasons.LEDGER_AWAY,
 )
 
 
@@ -49,18 +50,23 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the operator knows of a policy. ``pool``: the state of a Shared one. ``owed``: users whose statuses do not
+    """What the operator knows of a policy. ``pool``: the state of a Shared one. ``refused`` and
+    ``would_have_refused``: launches. ``owed``: users whose statuses do not
     reflect it yet. ``cap``: the hub has as many UserQuotas as it may have, this many; None: it has fewer.
-    ``covering``: the policies of the same resource that cover everyone, where it is a fallback.
+    ``covering``: the policies of the same resource that cover everyone, where it is a fallback. ``ledger_away``: since
+    when the ledger cannot be written; None: it can.
     """
 
     summary: Summary
     findings: Findings = field(default_factory=Findings)
     heaviest: tuple[tuple[str, int], ...] = ()
     pool: QuotaState | None = None
+    refused: int = 0
+    would_have_refused: int = 0
     owed: int = 0
     cap: int | None = None
     covering: tuple[str, ...] = ()
+    ledger_away: int | None = None
 
 
 def read(body: Mapping[str, Any]) -> Stored:
@@ -77,6 +83,13 @@ def applied(policies: Iterable[Stored]) -> dict[str, Policy]:
     """Those that hold, by name: the first 200 by name, so that all operators take the same."""
     valid = sorted((p.policy for p in policies if p.policy is not None), key=lambda p: p.name)
     return {p.name: p for p in valid[:MOST]}
+
+
+def named_groups(spec: Mapping[str, Any]) -> list[str]:
+    """The groups that a policy names; none where it is not what a policy should be."""
+    scope = spec.get("scope")
+    groups = scope.get("groups") if isinstance(scope, Mapping) else None
+    return [name for name in groups if isinstance(name, str)] if isinstance(groups, list) else []
 
 
 def longest_window(policies: Iterable[Policy]) -> int:
@@ -96,6 +109,7 @@ def status(stored: Stored, active: Policy | None, facts: Facts, now: int) -> Jso
     """The status of a QuotaPolicy. ``active`` None: it is not applied."""
     told: Json = {"observedGeneration": stored.generation, "asOf": rfc3339(now)}
     told |= {"users": facts.summary.users, "near": facts.summary.near, "exhausted": facts.summary.exhausted}
+    told |= {"refused": facts.refused, "wouldHaveRefused": facts.would_have_refused}
     if stored.policy is not None:
         unit = stored.policy.unit
         told |= {
@@ -187,6 +201,12 @@ def _remarks(policy: Policy, facts: Facts) -> dict[str, tuple[str, str]]:
             f"the hub has shown no user or group of these names: {_listed(findings.unknown)}; mind upper and lower case"
         )
         told[reasons.UNKNOWN_NAMES] = (reasons.NEVER_SEEN, text)
+    if facts.ledger_away is not None:
+        told[reasons.LEDGER_AWAY] = (
+            reasons.NOT_WRITTEN,
+            f"the ledger's database cannot be written since {rfc3339(facts.ledger_away)}: usage is metered in memory "
+            "and written when it is back; see the operator's log",
+        )
     return told
 
 

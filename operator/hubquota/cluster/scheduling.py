@@ -1,10 +1,11 @@
 """When which object is written: at once where something happened, later where something will, never too often."""
 
 import asyncio
+import contextlib
 import heapq
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from typing import Final
 
 logger = logging.getLogger(__name__)
@@ -18,8 +19,43 @@ Write = Callable[[Key], Awaitable[float | None]]
 SPACING: Final = 0.3
 #: Seconds until a failed write is tried again: flat and short, so that an outage's end is noticed soon.
 RETRY: Final = 2.0
+#: Seconds that what is written again by itself, so that it tells newer amounts, may wait for what has happened.
+PATIENCE: Final = 30.0
 #: Writes in flight: more do not make one API server faster.
 _SLOTS: Final = 8
+
+
+class _Queue:
+    """Objects by when they are due, each once."""
+
+    def __init__(self) -> None:
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, Key]] = []
+
+    def put(self, key: Key, when: float) -> bool:
+        """Have an object due at ``when``; whether it was not due sooner anyway."""
+        if self._due.get(key, when + 1) <= when:
+            return False
+        self._due[key] = when
+        heapq.heappush(self._heap, (when, key))
+        return True
+
+    def drop(self, key: Key) -> float | None:
+        """Take an object out; returns when it was due, None: it was not."""
+        return self._due.pop(key, None)
+
+    def first(self, busy: Container[Key]) -> tuple[float, Key] | None:
+        """The first that is due and not being written, and when; None: there is none."""
+        while self._heap:
+            when, key = self._heap[0]
+            if self._due.get(key) == when and key not in busy:
+                return when, key
+            heapq.heappop(self._heap)  # asked for sooner since, or taken up again when its write is done
+        return None
+
+    def oldest(self, default: float) -> float:
+        """When the first of all is due."""
+        return min(self._due.values(), default=default)
 
 
 class Scheduler:
@@ -27,8 +63,8 @@ class Scheduler:
 
     def __init__(self, write: Write) -> None:
         self._write = write
-        self._due: dict[Key, float] = {}
-        self._heap: list[tuple[float, Key]] = []
+        #: What somebody asked for, and what is written again by itself: that waits for the others.
+        self._asked, self._again = _Queue(), _Queue()
         self._written: dict[Key, float] = {}
         self._busy: dict[Key, float] = {}
         self._woken = asyncio.Event()
@@ -42,10 +78,7 @@ class Scheduler:
         """
         now = asyncio.get_running_loop().time()
         earliest = self._written.get(key, now - SPACING) + SPACING if spaced else now
-        when = max(now + delay, earliest)
-        if self._due.get(key, when + 1) > when:
-            self._due[key] = when
-            heapq.heappush(self._heap, (when, key))
+        if self._asked.put(key, max(now + delay, earliest)):
             self._woken.set()
 
     def trickle(self, keys: Iterable[Key]) -> None:
@@ -55,13 +88,14 @@ class Scheduler:
 
     def forget(self, key: Key) -> None:
         """An object that is gone is not written any more."""
-        self._due.pop(key, None)
+        self._asked.drop(key)
+        self._again.drop(key)
         self._written.pop(key, None)
 
     def lag(self) -> float:
         """Seconds by which the oldest write is late; 0: all that was due is written. What is being written is due."""
         now = asyncio.get_running_loop().time()
-        oldest = min((*self._due.values(), *self._busy.values()), default=now)
+        oldest = min((self._asked.oldest(now), self._again.oldest(now) + PATIENCE, *self._busy.values()))
         return max(0, now - oldest)
 
     async def run(self) -> None:
@@ -76,21 +110,26 @@ class Scheduler:
     async def _next(self) -> Key:
         while True:
             self._woken.clear()
-            wait = self._until_first()
-            if wait is not None and wait <= 0:
-                _, key = heapq.heappop(self._heap)
-                del self._due[key]
-                return key
+            now = asyncio.get_running_loop().time()
+            asked, again = self._asked.first(self._busy), self._again.first(self._busy)
+            if asked is not None and asked[0] <= now and (again is None or asked[0] <= again[0] + PATIENCE):
+                self._asked.drop(asked[1])
+                return asked[1]
+            if again is not None and again[0] <= now:
+                self._again.drop(again[1])
+                return again[1]
             if self._trickle:
                 one_of_many = self._next_of_many()
                 if one_of_many is not None:
                     return one_of_many
                 continue
-            try:
-                async with asyncio.timeout(wait):
-                    await self._woken.wait()
-            except TimeoutError:
-                continue
+            await self._until(min((first[0] for first in (asked, again) if first is not None), default=None))
+
+    async def _until(self, when: float | None) -> None:
+        """Wait until then, or until something is asked for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(when):
+                await self._woken.wait()
 
     def _next_of_many(self) -> Key | None:
         """The next that nobody asked for otherwise; one that is being written is written again after."""
@@ -98,30 +137,23 @@ class Scheduler:
         if key in self._busy:
             self.request(key)
             return None
-        self._due.pop(key, None)
+        self._asked.drop(key)
         return key
 
-    def _until_first(self) -> float | None:
-        """Seconds until the first that is due and not being written; None: nothing is."""
-        while self._heap:
-            when, key = self._heap[0]
-            if self._due.get(key) == when and key not in self._busy:
-                return when - asyncio.get_running_loop().time()
-            heapq.heappop(self._heap)  # asked for sooner since, or taken up again when its write is done
-        return None
-
     async def _do(self, key: Key) -> None:
+        again = None
         try:
             again = await self._write(key)
         except Exception as fault:  # one object's fault must not stop the others
             logger.warning("%s %s is not written, again in %s s: %s", *key, RETRY, fault)
-            again = RETRY
+            self.request(key, RETRY)
         finally:
             del self._busy[key]
             self._slots.release()
-        self._written[key] = asyncio.get_running_loop().time()
-        asked = self._due.pop(key, None)
+        now = self._written[key] = asyncio.get_running_loop().time()
+        asked = self._asked.drop(key)
         if asked is not None:
-            self.request(key, max(0, asked - self._written[key]))
-        if again is not None:
-            self.request(key, again)
+            self.request(key, max(0, asked - now))
+        self._again.drop(key)
+        if again is not None and self._again.put(key, now + max(again, SPACING)):
+            self._woken.set()

@@ -1,14 +1,13 @@
 """The operator as a whole: one writer at a time, its hubs, kopf, heartbeats."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,11 +15,15 @@ import kopf
 from sqlalchemy.exc import SQLAlchemyError
 
 from hubquota.cluster import handlers, user_quotas
-from hubquota.cluster.api import OURS, Api, ApiError, connected, own_namespace
+from hubquota.cluster.api import Api, ApiError, connected, own_namespace
 from hubquota.cluster.garbage import taking_in_much
 from hubquota.cluster.hub import Hub
-from hubquota.cluster.leases import Terms, WriterLease, beat
-from hubquota.ledger import Ledger
+from hubquota.cluster.leases import Terms, WriterLease
+from hubquota.cluster.namespaces import Namespaces, look_into
+from hubquota.cluster.nodes import Nodes
+from hubquota.cluster.rounds import Job, jobs, unready
+from hubquota.health import Health
+from hubquota.ledger import Ledger, LedgerAway, explained
 from hubquota.metrics import Metrics, served
 from hubquota.settings import Settings
 
@@ -29,14 +32,12 @@ logger = logging.getLogger(__name__)
 #: Gives microseconds since 1970.
 Clock = Callable[[], int]
 
-#: Listings of pods that may fail in a row before the heartbeat stops: the chain is no longer sound.
-_MISSED: Final = 3
-#: Seconds from the first word of a new listing until the pods are compared: its other words come together.
-_LISTED: Final = 1.0
-#: Seconds by which a status may be late before the heartbeat stops.
-_LATE: Final = 60.0
-#: Seconds between two looks for expired UserQuotas.
-_HOURLY: Final = 3600.0
+#: Seconds to write what waits before the end.
+_PARTING: Final = 3.0
+#: Seconds for parts to end that are told to: kopf has been seen to miss that, when its credentials had run out.
+_ENDING: Final = 10.0
+#: Seconds until what is away is tried again: flat and short, so that its return is noticed soon.
+_RETRY: Final = 2.0
 
 
 class Ended(Exception):
@@ -51,78 +52,166 @@ def microseconds() -> int:
 async def run(settings: Settings, clock: Clock = microseconds) -> None:
     """Serve until told to stop. ``clock`` gives microseconds since 1970.
 
-    Raises Ended, LeaseLost, ApiError or SQLAlchemyError where it cannot go on.
+    Raises Ended, LeaseLost, Superseded, ApiError or SQLAlchemyError where it cannot go on.
     """
-    metrics = Metrics()
-    with served(metrics, str(settings.metrics_address), settings.metrics_port):
-        await _run(settings, metrics, clock)
+    metrics, health = Metrics(), Health()
+    with served(metrics.registry, health, str(settings.metrics_address), settings.metrics_port):
+        probed = asyncio.ensure_future(health.follow())
+        try:
+            await _run(settings, metrics, health, clock)
+        finally:
+            probed.cancel()
 
 
-async def _run(settings: Settings, metrics: Metrics, clock: Clock) -> None:
-    async with (
-        connected(settings.request_timeout) as api,
-        await Ledger.open(settings.database(), settings.cluster) as ledger,
-    ):
+async def _run(settings: Settings, metrics: Metrics, health: Health, clock: Clock) -> None:
+    async with connected(settings.request_timeout) as api, await _opened(settings, health) as ledger:
         namespace = settings.operator_namespace or own_namespace()
         terms = Terms(settings.writer_lease_duration, settings.writer_renew_deadline, settings.writer_retry_period)
         identity = f"{socket.gethostname()}-{os.getpid()}"
         logger.info("identity=%s waits for the writer's Lease in namespace=%s", identity, namespace)
+        health.look = lambda: None  # a standby does its work
         lease = WriterLease(api, namespace, identity, terms)
-        namespaces = settings.hub_namespaces or (own_namespace(),)
-
-        def hubs() -> dict[str, Hub]:
-            most = settings.max_user_quotas
-            return {n: Hub(api, ledger, n, settings.cluster, clock, most, metrics.of(n)) for n in namespaces}
-
-        await lease.hold(lambda: _serve(api, settings, identity, hubs()))
+        server = _Server(api.guarded(lease.holds), ledger, settings, identity, metrics, health, clock)
+        await lease.hold(server.run)
 
 
-async def _serve(api: Api, settings: Settings, identity: str, hubs: dict[str, Hub]) -> None:
-    await _known(api, next(iter(hubs)))
-    versions: dict[str, str] = {}
-    with taking_in_much():
-        for hub in hubs.values():
-            await hub.start()
-            versions[hub.namespace] = await user_quotas.listed(api, hub)
-    stop, watching = asyncio.Event(), asyncio.Event()
-    jobs: list[Callable[[], Awaitable[None]]] = []
-    for hub in hubs.values():
-        jobs += _jobs(api, hub, versions[hub.namespace], settings)
-        jobs.append(partial(_heartbeat, api, hub, settings, identity, watching))
-    tasks = [asyncio.ensure_future(job()) for job in jobs]
-    tasks.append(asyncio.ensure_future(_kopf(hubs, settings, identity, stop, watching)))
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        await _judge(tasks, stop)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def _opened(settings: Settings, health: Health) -> Ledger:
+    """The ledger; waits where its database is away, for restarting would wait longer each time. Raises LedgerError."""
+    told = False
+    while True:
+        try:
+            return await Ledger.open(settings.database(), settings.cluster)
+        except LedgerAway as fault:
+            if not told:
+                logger.error("waits for the ledger, tried every %s s: %s", _RETRY, fault)
+                told = True
+            health.look = lambda: "waits for the ledger"
+            await asyncio.sleep(_RETRY)
 
 
-def _jobs(api: Api, hub: Hub, version: str, settings: Settings) -> list[Callable[[], Awaitable[None]]]:
-    return [
-        hub.scheduler.run,
-        hub.memberships.run,
-        partial(user_quotas.follow, api, hub, version),
-        partial(_resync, hub, settings.resync_interval),
-        partial(_expire, hub, settings.user_quota_retention),
-    ]
+@dataclass(frozen=True)
+class _Server:
+    """Serves hubs, as the one operator that writes."""
+
+    api: Api
+    ledger: Ledger
+    settings: Settings
+    identity: str
+    metrics: Metrics
+    health: Health
+    clock: Clock
+
+    async def run(self) -> None:
+        """Serve the hubs that there are, and begin anew when others are, until told to stop."""
+        self.health.look = lambda: "waits for a hub"
+        namespaces = Namespaces(self.api, self.settings)
+        stop = asyncio.Event()
+        while not stop.is_set():
+            names = await namespaces.some()
+            logger.info("serves the hubs %s", ", ".join(names))
+            await self._serve(names, partial(namespaces.changed, names), stop)
+            for name in names:
+                self.metrics.forget(name)
+
+    async def _serve(self, names: tuple[str, ...], changed: Job, stop: asyncio.Event) -> None:
+        nodes = Nodes(self.api, self.settings.node_labels)
+        hubs = {name: self._hub(name, nodes) for name in names}
+        self.health.look = lambda: unready(hubs.values(), self.settings)
+        await self._patiently(lambda: self.ledger.take_over(names, self.identity, self.clock()))
+        await nodes.start()
+        starting, known = asyncio.Lock(), asyncio.Event()
+        moved = asyncio.ensure_future(changed())
+        tasks = [moved, *(asyncio.ensure_future(self._live(hub, starting, known)) for hub in hubs.values())]
+        tasks.append(asyncio.ensure_future(nodes.run()))
+        tasks.append(asyncio.ensure_future(_kopf(hubs, self.settings, self.identity, known, stop)))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over = await ended(tasks, _ENDING)
+        await asyncio.gather(*(hub.journal.flush(_PARTING) for hub in hubs.values()))
+        _judge(done, in_order=stop.is_set() or moved in done)
+        if not over:
+            raise Ended("a part does not end")
+
+    async def _live(self, hub: Hub, starting: asyncio.Lock, known: asyncio.Event) -> None:
+        """Serve one hub: one that cannot be read yet makes no other wait."""
+        while True:
+            await _known(self.api, hub.namespace)
+            known.set()
+            try:
+                async with starting:  # one after the other, so that each is there as soon as can be
+                    version = await self._started(hub)
+                break
+            except ApiError as fault:
+                logger.warning("hub=%s cannot be taken up, tried again: %s", hub.namespace, fault)
+                await asyncio.sleep(_RETRY)
+        hub.started.set()
+        await _together(jobs(self.api, self.ledger, hub, version, self.settings, self.identity))
+
+    async def _started(self, hub: Hub) -> str:
+        """Take up what is known of a hub; returns the version of its UserQuotas."""
+        with taking_in_much():
+            await self._patiently(hub.start)
+            return await user_quotas.listed(self.api, hub)
+
+    async def _patiently(self, work: Job) -> None:
+        """Again and again where the ledger is away: nobody may be told a standing that was not read."""
+        told = False
+        while True:
+            try:
+                return await work()
+            except SQLAlchemyError as fault:
+                if not told:
+                    logger.error("waits for the ledger, tried every %s s: %s", _RETRY, explained(fault))
+                    told = True
+                await asyncio.sleep(_RETRY)
+
+    def _hub(self, name: str, nodes: Nodes) -> Hub:
+        most, buffer = self.settings.max_user_quotas, self.settings.ledger_buffer
+        cluster, metrics = self.settings.cluster, self.metrics.of(name)
+        return Hub(self.api, self.ledger, name, cluster, self.clock, most, metrics, buffer, nodes)
 
 
-async def _judge(tasks: Sequence["asyncio.Future[None]"], stop: asyncio.Event) -> None:
-    """Nothing may end by itself, unless we were told to stop."""
-    for task in tasks:
-        if task.done() and (fault := task.exception()) is not None:
+def _judge(done: Iterable["asyncio.Future[None]"], *, in_order: bool) -> None:
+    """Nothing may end by itself. Raises Ended."""
+    for task in done:
+        if (fault := task.exception()) is not None:
             raise Ended(f"a part has failed: {fault or type(fault).__name__}") from fault
-    if not stop.is_set():
+    if not in_order:
         raise Ended("a part has ended by itself: are the CRDs and the operator's Role in place?")
 
 
+async def _together(all_of_them: Iterable[Job]) -> None:
+    """Run jobs until the first fails; raises its fault when the others have ended."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in all_of_them:
+                group.create_task(_run_one(job))
+    except ExceptionGroup as faults:
+        raise faults.exceptions[0] from faults
+
+
+async def _run_one(job: Job) -> None:
+    await job()
+
+
+async def ended(tasks: Iterable["asyncio.Future[None]"], seconds: float) -> bool:
+    """Cancel tasks, and wait for ``seconds`` until they have ended; whether all have."""
+    waiting = set(tasks)
+    for task in waiting:
+        task.cancel()
+    over, left = await asyncio.wait(waiting, timeout=seconds)
+    await asyncio.gather(*over, return_exceptions=True)
+    return not left
+
+
 async def _kopf(
-    hubs: dict[str, Hub], settings: Settings, identity: str, stop: asyncio.Event, ready: asyncio.Event
+    hubs: Mapping[str, Hub], settings: Settings, identity: str, known: asyncio.Event, stop: asyncio.Event
 ) -> None:
-    answering = asyncio.ensure_future(_answer_signals(ready, stop))
+    """Watch from when the CRDs are there, for it looks for them once."""
+    await known.wait()
+    ready = asyncio.Event()
+    answering = asyncio.ensure_future(_answer_signals(ready, stop, hubs.values()))
     try:
         await kopf.operator(
             registry=handlers.registry(hubs),
@@ -138,9 +227,11 @@ async def _kopf(
         answering.cancel()
 
 
-async def _answer_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
+async def _answer_signals(ready: asyncio.Event, stop: asyncio.Event, hubs: Iterable[Hub]) -> None:
     """Stop in order when told to; after kopf is ready, for it sets handlers of its own before."""
     await ready.wait()
+    for hub in hubs:
+        hub.watched.set()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _stop, stop)
 
@@ -153,66 +244,16 @@ def _stop(stop: asyncio.Event) -> None:
 
 
 async def _known(api: Api, namespace: str) -> None:
-    """Wait until the API server knows our resources: kopf would not."""
+    """Wait until the API server knows our resources, and we may read them: kopf would not."""
     told = False
     while True:
         try:
-            for plural in ("quotapolicies", "userquotas"):
-                await api.get(f"{OURS}/namespaces/{namespace}/{plural}", limit="1")
+            await look_into(api, namespace)
         except ApiError as error:
             if not told:
-                logger.warning("waits for the CRDs of hubquota.dev and the right to read them: %s", error)
+                words = "hub=%s waits for the CRDs of hubquota.dev and the right to read them: %s"
+                logger.warning(words, namespace, error)
             told = True
-            await asyncio.sleep(2)
+            await asyncio.sleep(_RETRY)
         else:
             return
-
-
-async def _resync(hub: Hub, seconds: float) -> None:
-    """Every so many seconds, and where a watch began anew: kopf tells of no deletion that it missed."""
-    while True:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await hub.relisted.wait()
-                await asyncio.sleep(_LISTED)
-        hub.relisted.clear()
-        try:
-            await hub.resync()
-        except (ApiError, SQLAlchemyError) as error:
-            logger.warning("hub=%s pods are not listed, again in %s s: %s", hub.namespace, seconds, error)
-
-
-async def _expire(hub: Hub, retention: float) -> None:
-    """At the start, and every hour, or as often as the retention (seconds) where that is shorter."""
-    while True:
-        try:
-            await hub.expire(int(retention * 1_000_000))
-        except ApiError as error:
-            logger.warning("hub=%s expired UserQuotas are not deleted: %s", hub.namespace, error)
-        await asyncio.sleep(min(_HOURLY, retention))
-
-
-async def _heartbeat(api: Api, hub: Hub, settings: Settings, identity: str, watching: asyncio.Event) -> None:
-    """Beat as long as the chain is sound: pods compared with the ledger not long ago, statuses written.
-
-    The first beat waits until kopf runs, and until all that was due at the start is written: from then on a user
-    without a UserQuota has no usage.
-    """
-    await watching.wait()
-    while hub.scheduler.lag() > 0:  # noqa: ASYNC110 - it is the scheduler's own clock that runs
-        await asyncio.sleep(0.1)
-    logger.info("hub=%s is served", hub.namespace)
-    while True:
-        hub.room.turned.clear()
-        age = (hub.now() - (hub.synced_at or 0)) / 1_000_000
-        if age < _MISSED * settings.resync_interval and hub.scheduler.lag() < _LATE:
-            try:
-                await beat(api, hub.namespace, identity, datetime.now(UTC), hub.room.at_cap)
-                hub.metrics.heartbeat.set(microseconds() / 1_000_000)
-            except ApiError as error:
-                logger.warning("hub=%s heartbeat is not written: %s", hub.namespace, error)
-        with contextlib.suppress(TimeoutError):
-            # That the cap of UserQuotas is reached does not wait for the next beat. (wait_for would make a task, and
-            # kopf ends all tasks that were made after its start.)
-            async with asyncio.timeout(settings.heartbeat_interval):
-                await hub.room.turned.wait()

@@ -1,8 +1,11 @@
 """Writes to the objects of one hub: statuses, and the UserQuotas of those who have none."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from hubquota.cluster.api import OURS, Api, ApiError, Json
+from hubquota.cluster.members import Seen
+from hubquota.domain.pods import rfc3339
 from hubquota.metrics import HubMetrics
 
 _MISSING: Final = 404
@@ -24,6 +27,21 @@ class Writer:
                 raise
             return False
         self._metrics.written[plural].inc()
+        return True
+
+    async def groups(self, seen: Seen, groups: Sequence[str], at: int) -> bool:
+        """Write the groups that the hub told of a user at ``at``, in microseconds, into the UserQuota as it was seen.
+
+        False: somebody else wrote since, who may know better, or it is gone. Raises ApiError.
+        """
+        spec = {"groups": list(groups), "groupsObservedAt": rfc3339(at)}
+        body = {"metadata": {"uid": seen.uid, "resourceVersion": seen.version}, "spec": spec}
+        try:
+            await self._api.patch(f"{self.path('userquotas')}/{seen.name}", body)
+        except ApiError as error:
+            if error.status not in (_MISSING, _CONFLICT):
+                raise
+            return False
         return True
 
     async def user_quota(self, body: Json) -> Json | None:

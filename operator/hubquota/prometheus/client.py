@@ -1,19 +1,14 @@
-"""Prometheus' HTTP API: one question out, its series in; all of it bounded.
-
-Credentials go to the address of the settings and nowhere else: no redirect is followed, no proxy and no ``.netrc`` of
-the environment is used. Addresses come from the settings only.
-"""
+"""Prometheus' HTTP API: one question out, its series in; all of it bounded. Addresses come from the settings only."""
 
 import asyncio
 import base64
 import random
-import ssl
 from collections.abc import Awaitable, Callable, Generator
-from pathlib import Path
 from typing import Final, Self
 
 import httpx
 
+from hubquota.outgoing import asked, caller, secret, trusted
 from hubquota.prometheus import answers
 from hubquota.prometheus.answers import Series, shown
 from hubquota.prometheus.errors import PrometheusError, TooMuch
@@ -39,14 +34,8 @@ class Prometheus:
         self.url = settings.prometheus_url
         self._timeout, self._pause = settings.prometheus_timeout, pause
         self._credentials = _Credentials(settings)
-        self._http = httpx.AsyncClient(
-            auth=self._credentials,
-            follow_redirects=False,
-            trust_env=False,
-            timeout=settings.prometheus_timeout,
-            verify=_trusted(settings.prometheus_ca_file),
-            headers={"Accept": "application/json", "User-Agent": "hubquota"},
-        )
+        trust = trusted("prometheus_ca_file", settings.prometheus_ca_file, PrometheusError)
+        self._http = caller(self._credentials, settings.prometheus_timeout, trust, "application/json")
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,11 +69,9 @@ class Prometheus:
 
     async def _once(self, what: str, query: dict[str, str]) -> list[Series]:
         try:
-            async with (
-                asyncio.timeout(self._timeout + 1),
-                self._http.stream("GET", f"{self.url}/api/v1/{what}", params=query) as answer,
-            ):
-                text = await _bounded(answer)
+            too_much = TooMuch(f"Prometheus' answer is larger than {MOST_BYTES // 2**20} MiB")
+            url = f"{self.url}/api/v1/{what}"
+            answer, text = await asked(self._http, url, query, self._timeout, MOST_BYTES, too_much)
         except (httpx.TimeoutException, TimeoutError) as fault:
             raise _Passing(f"Prometheus did not answer within {self._timeout:.0f} s") from fault
         except (httpx.HTTPError, httpx.InvalidURL) as fault:
@@ -117,8 +104,8 @@ class Prometheus:
 
     def _without_secrets(self, text: str) -> str:
         """An answer may repeat what it was sent."""
-        for secret in self._credentials.secrets():
-            text = text.replace(secret, "***")
+        for held in self._credentials.secrets():
+            text = text.replace(held, "***")
         return text
 
 
@@ -154,45 +141,16 @@ class _Credentials(httpx.Auth):
         words = self._words()
         held = [words, words.partition(" ")[2]] if words else []
         if self._password is not None:
-            held.append(_secret("prometheus_password_file", self._password))
+            held.append(secret("prometheus_password_file", self._password, PrometheusError))
         return held
 
     def _words(self) -> str | None:
         if self._token is not None:
-            return f"Bearer {_secret('prometheus_token_file', self._token)}"
+            return f"Bearer {secret('prometheus_token_file', self._token, PrometheusError)}"
         if self._user is None or self._password is None:
             return None
-        both = f"{self._user}:{_secret('prometheus_password_file', self._password)}"
+        both = f"{self._user}:{secret('prometheus_password_file', self._password, PrometheusError)}"
         return f"Basic {base64.b64encode(both.encode()).decode()}"
-
-
-def _secret(setting: str, file: Path) -> str:
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise PrometheusError(f"{setting}: {file} cannot be read: {type(fault).__name__}") from None
-    if not text or not text.isprintable() or (setting == "prometheus_token_file" and not text.isascii()):
-        raise PrometheusError(f"{setting}: {file} is empty or no single line: write the secret alone into it")
-    return text
-
-
-def _trusted(authorities: Path | None) -> ssl.SSLContext:
-    if authorities is None:
-        return httpx.create_ssl_context(trust_env=False)
-    try:
-        return ssl.create_default_context(cafile=str(authorities))
-    except (OSError, ssl.SSLError) as fault:
-        raise PrometheusError(f"prometheus_ca_file: {authorities} holds no certificate as PEM: {fault}") from fault
-
-
-async def _bounded(answer: httpx.Response) -> bytes:
-    parts, size = [], 0
-    async for part in answer.aiter_bytes():
-        size += len(part)
-        if size > MOST_BYTES:
-            raise TooMuch(f"Prometheus' answer is larger than {MOST_BYTES // 2**20} MiB")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _seconds(micros: int) -> str:

@@ -9,6 +9,7 @@ INEFFECTIVE: Final = "Ineffective"
 NOTHING_METERED: Final = "NothingMetered"
 UNWEIGHTED: Final = "Unweighted"
 UNKNOWN_NAMES: Final = "UnknownNames"
+LEDGER_AWAY: Final = "LedgerAway"
 
 #: Reasons of Ready.
 APPLIED: Final = "Applied"
@@ -27,5 +28,7 @@ NOBODY_LEFT: Final = "NobodyLeft"
 NO_REQUESTS: Final = "NoRequests"
 NO_PRICE: Final = "NoPrice"
 NEVER_SEEN: Final = "NeverSeen"
+#: Reason of LedgerAway.
+NOT_WRITTEN: Final = "NotWritten"
 #: Reason of any of those that does not hold any more.
 NOT_SO: Final = "NotSo"

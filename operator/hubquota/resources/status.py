@@ -123,6 +123,8 @@ def _where_there_is(state: QuotaState) -> Json:
         told |= {"window": window_json(first.window), "perHour": per_hour(state.rate, first.unit)}
     if first.measure.weights:
         told["weights"] = [{"resource": r, "perHour": exactly(p)} for r, p in prices(first.measure).items()]
+    if state.quota.deciding > 1:
+        told["deciding"] = state.quota.deciding
     if state.foreseen is not None:
         told["foreseenUntil"] = rfc3339(state.foreseen)
     if state.groups:

@@ -123,6 +123,7 @@ class QuotaStatus(Part):
 
     name: Text253 | None = None
     policies: Names200
+    deciding: Annotated[int, Field(strict=True, ge=1, le=200)] | None = None
     resource: Annotated[StrictStr, Field(max_length=317)]
     window: QuotaWindow | None = None
     base: Amount | None = None
@@ -163,6 +164,15 @@ class StorageStatus(Part):
     as_of: Instant | None = None
 
 
+class LastRefusal(Part):
+    """The user's last launch that was refused."""
+
+    at: Instant
+    server: Text255 | None = None
+    policies: Annotated[tuple[Text253, ...], Field(max_length=16)] = ()
+    reason: Annotated[StrictStr, Field(max_length=1024)] = ""
+
+
 class Condition(Part):
     """What is so, why, and since when."""
 
@@ -187,4 +197,5 @@ class UserQuotaStatus(Part):
     running: Annotated[tuple[RunningPod, ...], Field(max_length=100)] = ()
     pending: Annotated[tuple[Text255, ...], Field(max_length=100)] = ()
     storage: StorageStatus | None = None
+    last_refusal: LastRefusal | None = None
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), AfterValidator(_one_of_each_type)] = ()
