@@ -14,6 +14,7 @@ import pytest
 
 from tests.testbed.hub import ROOT
 from tests.testbed.local import LocalControlPlane
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
@@ -62,7 +63,7 @@ def ended(demo: Program, how: signal.Signals) -> set[int]:
     """End it; the processes that were its own, once none of them runs."""
     started = descendants(demo.pid)
     os.kill(demo.pid, how)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while demo.running or any(runs(pid) for pid in started):
         assert time.monotonic() < deadline, demo.last_words()
         time.sleep(0.1)

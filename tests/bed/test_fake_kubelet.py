@@ -13,6 +13,7 @@ from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.edges import lines, truth
 from tests.testbed.hub import ROOT
 from tests.testbed.lives import LIFE, Life, Step
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
 from tests.testbed.reading import Reader
 
@@ -66,7 +67,7 @@ def node(api: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Node]:
 
 
 def until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -10,6 +10,7 @@ import pytest
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.fake_kubelet import DO, truth
 from tests.testbed.hub import HubRunner
+from tests.testbed.patience import PATIENCE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
 
@@ -20,7 +21,7 @@ def pod_of(api: ControlPlane, namespace: str, name: str = "jupyter-alice") -> di
 
 
 def until_noted(log: Path, event: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         found = [line for line in truth(log) if line["event"] == event]
         if found:
@@ -32,7 +33,7 @@ def until_noted(log: Path, event: str) -> dict[str, Any]:
 def until_known(api: ControlPlane, namespace: str) -> None:
     """Until the API server has the restart in its cache: it grants no grace to a pod that it knows as not bound yet."""
     path = f"/api/v1/namespaces/{namespace}/pods/jupyter-alice?resourceVersion=0"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         status = json.loads(api.kubectl("get", "--raw", path).stdout)["status"]
         if any(container["restartCount"] for container in status.get("containerStatuses", ())):

@@ -8,6 +8,7 @@ from tests.testbed.control_plane import NODE
 from tests.testbed.edges import EdgeLog, now, truth
 from tests.testbed.fake_kubelet import PodWorker
 from tests.testbed.lives import LIFE, Life
+from tests.testbed.patience import PATIENCE
 from tests.testbed.rest import Json, Rest
 
 
@@ -46,7 +47,7 @@ async def test_a_pod_that_is_deleted_while_it_is_placed_goes(tmp_path: Path) -> 
     rest = SlowAnswers(pod)
     log = EdgeLog(tmp_path / "kubelet.jsonl")
     rest.worker = PodWorker(rest, "/pods", pod, log, Answers(), 0)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await rest.worker.run()
     assert [line["event"] for line in truth(tmp_path / "kubelet.jsonl")] == [
         "scheduled",

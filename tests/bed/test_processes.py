@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from tests.testbed.hub import ROOT
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program, free_port
 
 
 def until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -15,6 +15,7 @@ from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.given import GivenControlPlane
 from tests.testbed.hub import ROOT
 from tests.testbed.local import LocalControlPlane
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import NotReady
 from tests.testbed.providers import chosen, control_plane
 from tests.testbed.rest import Rest, credentials
@@ -185,7 +186,7 @@ def test_the_tests_themselves_run_on_a_given_cluster_and_name_those_that_cannot(
         "left out: tests that need own_control_plane, for etcd and kube-apiserver of HUBQUOTA_TEST_KUBECONFIG" in told
     )
     assert own_control_plane.apiserver.running
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while own_control_plane.kubectl("get", "node", NODE).returncode == 0:
         assert time.monotonic() < deadline
         time.sleep(0.2)

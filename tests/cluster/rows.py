@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hubquota.domain.history import HowEnded, PodEnd, PodRecord, PolicyRevision
 from hubquota.ledger import Ledger
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
 
 #: How an end was learnt, its instant, and the bound where it is estimated; microseconds since 1970.
@@ -45,7 +46,7 @@ class Rows:
         """The names of the policies that hold, by the ledger."""
         return {revision.name for revision in self.revisions() if revision.end is None}
 
-    def when(self, check: Callable[[], bool], seconds: float = 30) -> None:
+    def when(self, check: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait until something holds, as long as the operator runs."""
         deadline = time.monotonic() + seconds
         while not check():

@@ -15,6 +15,7 @@ import pytest
 
 from tests.cluster.test_operator import POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program, free_port
 
 pytestmark = pytest.mark.cluster
@@ -83,7 +84,7 @@ def operator(bench: Watched) -> Iterator[Program]:
 
 
 def until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.1)

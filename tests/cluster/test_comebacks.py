@@ -209,4 +209,4 @@ def test_a_hub_whose_namespace_is_gone_takes_no_other_with_it(hub: Hub, place: i
     end = ago(1)
     hub.end("jupyter-bob", end)
     hub.program.start()
-    eventually(lambda: hub.is_exact("bob", end), hub.program, 20)
+    eventually(lambda: hub.is_exact("bob", end), hub.program)

@@ -16,6 +16,7 @@ from hubquota.metrics import Metrics
 from tests.cluster.telling import event as event_of
 from tests.cluster.telling import quota, told
 from tests.ledger import conftest as of_ledgers
+from tests.testbed.patience import PATIENCE
 
 #: Wherever ledgers are tried.
 new_url, url, ledger = of_ledgers.new_url, of_ledgers.url, of_ledgers.ledger
@@ -76,7 +77,7 @@ def numbered(number: int, kind: str = "refused", **more: object) -> dict[str, An
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not check():
             await asyncio.sleep(0.01)
 

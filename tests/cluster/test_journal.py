@@ -24,6 +24,7 @@ from hubquota.domain.windows import SECOND
 from hubquota.ledger import Ledger
 from hubquota.metrics import Metrics
 from tests.cluster.test_scheduling import until
+from tests.testbed.patience import PATIENCE
 
 NOW = 1_780_000_000 * SECOND
 MOST = 100
@@ -100,7 +101,7 @@ class World:
             await asyncio.gather(task, return_exceptions=True)
 
     async def written(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await self.journal.settled()
 
 
@@ -238,7 +239,7 @@ async def test_other_notes_are_written_in_their_order_also_after_a_fault(world: 
         world.journal.note(lambda: world.ledger.end_policy("uid", NOW + 9))
         world.ledger.broken = False
         await until(lambda: world.turns == 2)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while [r.end for r in await world.ledger.policy_revisions("hub")] != [NOW + 2, NOW + 3, NOW + 9]:
                 await asyncio.sleep(0.01)
 

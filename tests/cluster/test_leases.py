@@ -8,9 +8,10 @@ import pytest
 
 from hubquota.cluster.api import Api, ApiError, Json
 from hubquota.cluster.leases import HEARTBEAT, WRITER, LeaseLost, Terms, WriterLease, beat, leases_path
+from tests.testbed.patience import PATIENCE
 
 pytestmark = pytest.mark.cluster
-QUICK = Terms(duration=1, renew_deadline=0.7, retry_period=0.1)
+QUICK = Terms(duration=4, renew_deadline=2.5, retry_period=0.1)
 
 
 class Cut(Api):
@@ -38,7 +39,7 @@ def worker(doing: list[str], name: str) -> Callable[[], Awaitable[None]]:
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not check():
             await asyncio.sleep(0.02)
 

@@ -14,11 +14,10 @@ from tests.cluster.test_caps import Watched
 from tests.cluster.test_operator import POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.manifests import MANIFESTS, OPERATOR, give_rights
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
 
 pytestmark = pytest.mark.cluster
-#: Of what is awaited here: looks, and new starts.
-PATIENCE = 60
 
 
 class Labelled(Watched):
@@ -83,16 +82,16 @@ def test_hubs_come_and_go_with_their_label(bench: Labelled) -> None:
     try:
         eventually(lambda: "waits for a namespace with the label" in program.last_words(), program)
         first = bench.hub()
-        eventually(lambda: first.used_seconds("alice") > 0, program, PATIENCE)
+        eventually(lambda: first.used_seconds("alice") > 0, program)
         second, forbidden = bench.hub(), bench.hub(readable=False)
-        eventually(lambda: second.used_seconds("alice") > 0, program, PATIENCE)
+        eventually(lambda: second.used_seconds("alice") > 0, program)
         # One that may not be read makes nobody wait, and is served once it may be.
-        eventually(lambda: f"hub={forbidden.namespace} is left out" in program.last_words(100_000), program, PATIENCE)
+        eventually(lambda: f"hub={forbidden.namespace} is left out" in program.last_words(100_000), program)
         bench.give(forbidden.namespace)
-        eventually(lambda: forbidden.used_seconds("alice") > 0, program, PATIENCE)
+        eventually(lambda: forbidden.used_seconds("alice") > 0, program)
         bench.mark(first.namespace, "false")
         words = f"serves the hubs {', '.join(sorted((second.namespace, forbidden.namespace)))}\n"
-        eventually(lambda: words in program.last_words(100_000), program, PATIENCE)
+        eventually(lambda: words in program.last_words(100_000), program)
         first.place("jupyter-bob", "bob", ago(60))
         second.place("jupyter-bob", "bob", ago(60))
         eventually(lambda: second.used_seconds("bob") > 0, program)
@@ -107,7 +106,7 @@ def test_hubs_come_and_go_with_their_label(bench: Labelled) -> None:
 
 def test_a_selector_that_is_none_is_told_and_ends_it(bench: Labelled) -> None:
     program = bench.started(hub_selector="a in (", hub_namespaces="[]")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while program.running:
         assert time.monotonic() < deadline, program.last_words()
         time.sleep(0.1)

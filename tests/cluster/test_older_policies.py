@@ -11,6 +11,7 @@ import pytest
 from tests.cluster.test_caps import older_crd
 from tests.cluster.test_operator import POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.patience import PATIENCE
 
 pytestmark = pytest.mark.cluster
 GOOD: dict[str, Any] = POLICY["spec"]
@@ -34,7 +35,7 @@ def bench(api: ControlPlane, namespace: str, tmp_path: Path) -> Bench:
     return Bench(api, namespace, tmp_path)
 
 
-def until(check: Callable[[], bool], seconds: float = 30) -> None:
+def until(check: Callable[[], bool], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline

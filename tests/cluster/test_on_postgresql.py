@@ -9,6 +9,7 @@ import pytest
 from hubquota.domain.pods import micros
 from tests.cluster.test_operator import POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.patience import PATIENCE
 from tests.testbed.postgres import Postgres
 
 pytestmark = [pytest.mark.cluster, pytest.mark.postgresql]
@@ -66,7 +67,7 @@ def test_an_operator_that_cannot_reach_its_ledger_says_what_to_check_and_no_pass
     bench.database = postgres.url_of("postgres", password="hunter2")
     program = bench.operator()
     program.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while program.running:
         assert time.monotonic() < deadline, program.last_words()
         time.sleep(0.1)

@@ -12,6 +12,7 @@ import pytest
 from hubquota.domain.pods import micros
 from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.manifests import operator_kubeconfig
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
 from tests.testbed.reading import Reader
 from tests.testbed.rest import Json
@@ -29,9 +30,10 @@ POLICY: dict[str, Any] = {
         "window": {"rolling": "7d"},
     },
 }
+#: A standby has not long to wait, and a machine that stands still for seconds costs nobody the Lease.
 _QUICK = {
-    "HUBQUOTA_WRITER_LEASE_DURATION": "3",
-    "HUBQUOTA_WRITER_RENEW_DEADLINE": "2",
+    "HUBQUOTA_WRITER_LEASE_DURATION": "8",
+    "HUBQUOTA_WRITER_RENEW_DEADLINE": "6",
     "HUBQUOTA_WRITER_RETRY_PERIOD": "0.3",
 }
 
@@ -115,7 +117,7 @@ def operator(bench: Bench) -> Iterator[Program]:
     program.stop()
 
 
-def eventually(check: Callable[[], bool], program: Program, seconds: float = 30) -> None:
+def eventually(check: Callable[[], bool], program: Program, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert program.running, program.last_words()

@@ -15,6 +15,7 @@ from hubquota.domain.history import Membership
 from hubquota.ledger import Ledger
 from hubquota.ledger.tables import hub_users
 from tests.ledger import conftest as of_ledgers
+from tests.testbed.patience import PATIENCE
 
 new_url, url, ledger = of_ledgers.new_url, of_ledgers.url, of_ledgers.ledger
 
@@ -37,7 +38,7 @@ class Bench:
 
     async def noted(self, *rows: tuple[Any, ...]) -> None:
         """Write what waits, until it is just this."""
-        async with asyncio.timeout(20), running(self.memberships.run):
+        async with asyncio.timeout(PATIENCE), running(self.memberships.run):
             while await self.presence() != list(rows):
                 await asyncio.sleep(0.01)
 
@@ -74,12 +75,12 @@ async def test_the_hub_s_first_word_counts_though_the_user_was_seen_a_moment_lat
     bench.seen("alice")  # made by the operator, which knows no groups
     await bench.noted(("alice", 100, None))
     bench.seen("alice", "students", at=90)
-    async with asyncio.timeout(20), running(bench.memberships.run):
+    async with asyncio.timeout(PATIENCE), running(bench.memberships.run):
         while await bench.ledger.groups_at("hub", 95) != {"alice": frozenset({"students"})}:
             await asyncio.sleep(0.01)
     bench.now = 200
     bench.seen("alice")  # and who is in no group any more, is so from when that was seen
-    async with asyncio.timeout(20), running(bench.memberships.run):
+    async with asyncio.timeout(PATIENCE), running(bench.memberships.run):
         while await bench.ledger.groups_at("hub", 200):
             await asyncio.sleep(0.01)
     assert await bench.ledger.groups_at("hub", 199) == {"alice": frozenset({"students"})}
@@ -112,7 +113,7 @@ async def test_where_there_is_nothing_to_note_the_ledger_is_not_asked() -> None:
     async with running(memberships.run):
         memberships.note([])
         memberships.lose("alice")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not ledger.end_user.await_count:
                 await asyncio.sleep(0.01)
     assert ledger.groups_of.call_count == 0

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from hubquota.cluster.scheduling import Key, Scheduler
+from tests.testbed.patience import PATIENCE
 
 A: Key = ("user", "a")
 
@@ -23,7 +24,7 @@ async def running(write: Callable[[Key], Awaitable[float | None]]) -> AsyncItera
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not check():
             await asyncio.sleep(0.01)
 

@@ -13,6 +13,7 @@ from tests.cluster.test_older_policies import GOOD, conditions
 from tests.cluster.test_operator import POLICY, Bench, ago, eventually
 from tests.conftest import CRDS
 from tests.testbed.local import LocalControlPlane
+from tests.testbed.patience import PATIENCE
 
 pytestmark = pytest.mark.cluster
 #: What the CRD says beyond types and descriptions; list types too, for keys must be required.
@@ -124,7 +125,7 @@ def upgrade(bench: Bench) -> None:
     """Apply the CRDs over the older ones, as an admin does it, and wait until their rules hold."""
     bench.api.apply(CRDS)
     asked = json.dumps(POLICY | {"metadata": {"name": "asked"}, "spec": WRONG["for-nobody"][0]})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not bench.api.kubectl("-n", "hub", "create", "--dry-run=server", "-f", "-", stdin=asked).returncode:
         assert time.monotonic() < deadline
         time.sleep(0.1)

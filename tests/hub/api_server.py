@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 import hubquota_hook as hook
+from tests.testbed.patience import PATIENCE
 
 Json = dict[str, Any]
 Failure = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
@@ -118,7 +119,7 @@ def used_up(api: FakeApi, **more: Any) -> Json:  # noqa: ANN401
 
 
 async def eventually(check: Callable[[], bool]) -> None:
-    deadline = asyncio.get_running_loop().time() + 20
+    deadline = asyncio.get_running_loop().time() + PATIENCE
     while not check():
         assert asyncio.get_running_loop().time() < deadline
         await asyncio.sleep(0.01)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import httpx
 
 from tests.testbed.hub import HubRunner
+from tests.testbed.patience import PATIENCE
 from tests.testbed.stage import Stage, policy
 
 MESSAGE: Final = "Ask <it@uni.edu> or see https://it.uni.edu/quotas"
@@ -38,7 +39,7 @@ POLICIES: Final = (
 )
 
 
-def eventually(check: Callable[[], bool], words: Callable[[], str], seconds: float = 30) -> None:
+def eventually(check: Callable[[], bool], words: Callable[[], str], seconds: float = PATIENCE) -> None:
     """Wait until something holds. ``words``: what to show where it does not."""
     deadline = time.monotonic() + seconds
     while not check():

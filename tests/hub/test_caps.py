@@ -10,6 +10,7 @@ import pytest
 
 from tests.cluster.test_caps import older_crd
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.patience import PATIENCE
 from tests.testbed.stage import Stage, policy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
@@ -29,7 +30,7 @@ def memory(**scope: object) -> dict[str, Any]:
 
 
 def eventually(check: Callable[[], bool], stage: Stage) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not check():
         assert time.monotonic() < deadline, stage.operator.last_words() + stage.hub.program.last_words()
         time.sleep(0.1)

@@ -15,6 +15,7 @@ from tests.manifests.conftest import Ask
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT
 from tests.testbed.manifests import MANIFESTS, apply_cluster
+from tests.testbed.patience import PATIENCE
 from tests.testbed.rest import Json
 from tests.testbed.stage import Stage
 
@@ -36,7 +37,7 @@ def guarded(api: ControlPlane, granted: str) -> str:
     apply_cluster(api)
     assert api.kubectl("label", "namespace", granted, "hubquota.dev/hub=true").returncode == 0
     make = ("run", "forged", "--image=i", f"--annotations={OURS}=bob", "--dry-run=server", "-n", granted)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while api.kubectl(*make).returncode == 0:  # the API server takes a new policy up in its own time
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -143,7 +144,7 @@ async def test_an_account_that_an_admin_names_may_make_pods_for_users_too(
     assert done.returncode == 0, done.stderr
     try:
         pods = f"/api/v1/namespaces/{guarded}/pods"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while (await ask_as(dask, "POST", f"{pods}?dryRun=All", pod("worker", **{OURS: "alice"})))[0] != 200:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)

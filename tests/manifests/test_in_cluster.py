@@ -15,6 +15,7 @@ import pytest
 from tests.cluster.test_operator import HUBQUOTA, POLICY, Bench, ago
 from tests.testbed.local import LocalControlPlane
 from tests.testbed.manifests import OPERATOR, give_rights, rendered
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
 
 pytestmark = pytest.mark.cluster
@@ -67,7 +68,7 @@ def operator(own_control_plane: LocalControlPlane, account: Path, tmp_path: Path
 
 
 def eventually(check: Callable[[], bool], program: Program) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not check():
         assert program.running, program.last_words()
         assert time.monotonic() < deadline, program.last_words()
@@ -100,7 +101,7 @@ def test_an_operator_in_a_pod_that_was_given_no_address_says_so(account: Path, t
     env = {"HUBQUOTA_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db"}
     program = Program("operator", [*command, str(HUBQUOTA), "operator"], tmp_path / "operator.log", env)
     program.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while program.running:
         assert time.monotonic() < deadline, program.last_words()
         time.sleep(0.1)

@@ -20,6 +20,7 @@ from tests.bench.objects import pod
 from tests.bench.profiles import GIB, PLACES
 from tests.prometheus.worlds import HUB as MADE
 from tests.testbed.kube_state_metrics import told_of_namespace, told_of_pod
+from tests.testbed.patience import PATIENCE
 from tests.testbed.prometheus import PrometheusServer
 
 pytestmark = pytest.mark.prometheus
@@ -65,7 +66,7 @@ class Exporter:
 
     def wait(self, more: int) -> None:
         """Until so many more scrapes have come."""
-        target, deadline = self.scrapes + more, time.monotonic() + 60
+        target, deadline = self.scrapes + more, time.monotonic() + PATIENCE
         while self.scrapes < target:
             assert time.monotonic() < deadline, f"{self.scrapes} scrapes"
             time.sleep(0.05)

@@ -38,6 +38,7 @@ from tests.scenarios.vocabulary import (
 from tests.scenarios.world import CLUSTER, OTHER_HUB, Known, World, record_of
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
 from tests.testbed.rest import Rest
 
@@ -49,8 +50,6 @@ _NOT_YET: Final = (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS)
 _IN_FLIGHT: Final = 16
 #: Hubs of one operator, as many as its settings allow.
 _HUBS: Final = 500
-#: Seconds for all statuses to follow a step.
-_PATIENCE: Final = 60.0
 _RUNTIME: Final = {
     "apiVersion": "node.k8s.io/v1",
     "kind": "RuntimeClass",
@@ -92,7 +91,7 @@ async def _play(rest: Rest, stages: Sequence["Stage"], programs: Sequence[Progra
 
 async def _settled(rest: Rest, stages: Sequence["Stage"], programs: Sequence[Program]) -> dict[str, list[str]]:
     """Wait until all statuses of one look say what is expected; what some still say otherwise at the deadline."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         seen = Seen(await _listed(rest, "userquotas"), await _listed(rest, "quotapolicies"))
         wrong = {stage.case.name: found for stage in stages if (found := list(stage.faults(seen)))}
@@ -282,7 +281,7 @@ async def _apply(rest: Rest, path: str, body: Mapping[str, Any]) -> None:
 async def _call(rest: Rest, method: str, path: str, body: Json | None = None, kind: str = "application/json") -> Json:
     """One call, and again as long as the API server is not ready for it: an admission plugin has not heard yet of what
     was made a moment ago, or a new kind's store is being opened."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             return await rest.call(method, path, body, kind)

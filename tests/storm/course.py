@@ -23,7 +23,7 @@ from tests.testbed.rest import Json, Rest
 #: Pods that live after the last kill, of all hubs: then nobody has an excuse.
 _CALM: Final = 30
 #: Seconds for what is under way at the end to be told, written and shown.
-_PATIENCE: Final = 90.0
+_PATIENCE: Final = 240.0
 _STAYS: Final = {Way.KEPT: "Succeeded", Way.RUNS_ON: "Running"}
 
 

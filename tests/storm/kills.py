@@ -12,7 +12,7 @@ from tests.storm.size import SHARES, Size, kind_of
 from tests.testbed.processes import NotReady, Program
 
 #: Seconds for a part to come back.
-_PATIENCE: Final = 120.0
+_PATIENCE: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import NotReady
 
 #: Of every fake kubelet: pods that name it as their scheduler are left alone by a real one.
@@ -45,7 +46,7 @@ class ControlPlane:
         """End what start() and the calls after it brought up, and nothing else."""
         raise NotImplementedError
 
-    def wait(self, seconds: float = 60) -> None:
+    def wait(self, seconds: float = PATIENCE) -> None:
         """Wait until the API server says that it is ready. Raises NotReady with its or kubectl's words."""
         deadline = time.monotonic() + seconds
         while (told := self._asked()).returncode:

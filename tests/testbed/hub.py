@@ -16,6 +16,7 @@ from urllib.parse import quote
 from tests.testbed.binaries import cache, locked
 from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.manifests import give_rights
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import TIED, Program, free_port
 
 ROOT: Final = Path(__file__).parents[2]
@@ -130,7 +131,7 @@ class HubRunner:
 
     def progress(self, user: str, where: str = "server") -> list[dict[str, Any]]:
         """The events of a launch under way."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         events: list[dict[str, Any]] = []
         with self._progress_of(user, where) as answer:
             for line in answer:
@@ -144,7 +145,7 @@ class HubRunner:
         """The stream. Between the end of a launch and what came of it the hub says for a moment that there is none."""
         path = f"{self.url}/hub/api/users/{quote(user, safe='')}/{where}/progress"
         request = urllib.request.Request(path, headers={"Authorization": f"token {self.token}"})
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return urllib.request.urlopen(request, timeout=60)
@@ -158,7 +159,7 @@ class HubRunner:
         """Stop a server and wait until it is gone."""
         where = f"servers/{server}" if server else "server"
         self.request("DELETE", f"/users/{user}/{where}")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while server in self.request("GET", f"/users/{user}")[1].get("servers", {}):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the server of {user} does not stop:\n{self.program.last_words()}")

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.testbed.binaries import Binaries
 from tests.testbed.certificates import Authority
 from tests.testbed.control_plane import ControlPlane, one_context, write_kubeconfig
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program, free_port
 
 
@@ -49,7 +50,7 @@ class LocalControlPlane(ControlPlane):
         if self.controllers is not None:
             self.controllers.start()
 
-    def wait(self, seconds: float = 60) -> None:
+    def wait(self, seconds: float = PATIENCE) -> None:
         """Wait until the API server says that it is ready, or has ended."""
         self.apiserver.ready(lambda: self._asked().returncode == 0, seconds)
 

@@ -11,6 +11,7 @@ from typing import Final
 from playwright.sync_api import Page, sync_playwright
 
 from tests.testbed.hub import ROOT, HubRunner
+from tests.testbed.patience import PATIENCE
 from tests.testbed.providers import control_plane
 from tests.testbed.stage import Stage, policy
 from tests.testbed.z2jh import hooked
@@ -72,7 +73,7 @@ def _start(stage: Stage, page: Page, path: str) -> None:
 
 
 def _until_used_up(stage: Stage) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE
     while True:
         quotas = stage.get("uq", "alice").get("status", {}).get("quotas") or [{"used": "0"}]
         if float(quotas[0]["used"]) > 0.0056:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+from tests.testbed.patience import PATIENCE
+
 _PORTS: Final = (16_384, 32_768)
 _LOCKS: Final = Path(tempfile.gettempdir()) / f"hubquota-ports-{os.getuid()}"
 _held: list[IO[str]] = []
@@ -91,7 +93,7 @@ class Program:
         """The end of its output."""
         return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
 
-    def ready(self, check: Callable[[], bool], seconds: float = 60) -> None:
+    def ready(self, check: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait until ``check`` holds. Raises NotReady when it ends before or takes longer."""
         deadline = time.monotonic() + seconds
         while not check():

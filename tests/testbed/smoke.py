@@ -12,6 +12,7 @@ from hubquota.domain.pods import micros
 from hubquota.domain.units import decimal
 from tests.testbed.fake_kubelet import truth
 from tests.testbed.hub import ROOT
+from tests.testbed.patience import PATIENCE
 from tests.testbed.providers import control_plane
 from tests.testbed.stage import Stage, policy
 
@@ -51,7 +52,7 @@ class Timeline:
         """One line, with the seconds since the beginning."""
         print(f"[{time.monotonic() - self._began:6.1f} s] {what}", flush=True)
 
-    def until(self, what: str, check: Callable[[], bool], seconds: float = 30) -> None:
+    def until(self, what: str, check: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait for something, and tell of it. Raises Failed when it does not come."""
         deadline = time.monotonic() + seconds
         while not check():
