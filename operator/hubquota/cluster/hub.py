@@ -13,25 +13,23 @@ from hubquota.cluster.api import Api, ApiError, Json
 from hubquota.cluster.believing import Believed, as_of, believed, digest, last_reflected, reflected
 from hubquota.cluster.catalogue import Catalogue
 from hubquota.cluster.decisions import Decisions
-from hubquota.cluster.findings import Looks
 from hubquota.cluster.journal import Journal
 from hubquota.cluster.members import Members, Seen
 from hubquota.cluster.memberships import Memberships
 from hubquota.cluster.nodes import Nodes
 from hubquota.cluster.observing import Sight
 from hubquota.cluster.pods import Pods
-from hubquota.cluster.policies import Facts, Stored
+from hubquota.cluster.policies import Stored
+from hubquota.cluster.policy_statuses import PolicyStatuses
 from hubquota.cluster.roll import Roll
 from hubquota.cluster.room import Room
 from hubquota.cluster.scheduling import Key, Scheduler
 from hubquota.cluster.writing import Writer
 from hubquota.domain.history import PodRecord
 from hubquota.domain.pods import rfc3339
-from hubquota.domain.policy import Policy
 from hubquota.domain.quotas import counted_at_once
-from hubquota.domain.standing import QuotaState, Standing
+from hubquota.domain.standing import Standing
 from hubquota.domain.tally import Tally
-from hubquota.domain.windows import Fixed
 from hubquota.ledger import Ledger
 from hubquota.metrics import HubMetrics
 from hubquota.resources.names import user_quota_name
@@ -89,12 +87,12 @@ class Hub:
         self.memberships = Memberships(ledger, namespace, clock)
         self.decisions = Decisions(ledger, namespace, metrics, self._follow)
         self._tally = Tally()
-        self._looks = Looks(self._tally.users)
-        self._told: dict[str, Json] = {}
         #: What each user's last status said of a launch, quota by quota: those for whom it flips are written first.
         self._verdicts: dict[str, Verdicts] = {}
         #: Users whose statuses do not reflect the policies yet.
         self._owed: set[str] = set()
+        facts = (self._policies, self._members, self._pods.meter, self._tally, self.decisions, self.room, self.journal)
+        self._statuses = PolicyStatuses(*facts, self._writer, lambda: len(self._owed))
         #: Whether statuses are believed at the start, and whose are still to be compared.
         self._believes = False
         self._believed: dict[str, Believed] = {}
@@ -234,9 +232,7 @@ class Hub:
             return self._policies.take(stored)
         if not self._policies.lose(stored):
             return False
-        self._told.pop(stored.name, None)
-        self._tally.forget(stored.name)
-        self._looks.forget(stored.name)
+        self._statuses.forget(stored.name)
         self.scheduler.forget(("policy", stored.name))
         return True
 
@@ -410,62 +406,13 @@ class Hub:
     async def _write_ignored(self, name: str) -> float | None:
         seen = self._members.named(name)
         if seen is not None and seen.ignored is not None:
-            await self._tell("userquotas", name, members.ignored_status(seen, self._clock()))
+            await self._writer.tell("userquotas", name, members.ignored_status(seen, self._clock()))
         return None
 
-    async def _tell(self, plural: str, name: str, told: Json) -> None:
-        """Write the status of an object that may be so wrong that the API server takes no status of it either."""
-        try:
-            await self._writer.status(plural, name, told)
-        except ApiError as error:
-            if error.status != _INVALID:
-                raise
-            logger.warning("%s=%s cannot be told what is wrong, only be deleted: %s", plural, name, error)
-
     async def _write_policy(self, name: str) -> float | None:
-        stored = self._policies.stored.get(name)
-        if stored is None:
-            return None
         if self._believed:
             return _COUNTED_AFTER  # who counts is not all known yet
-        now = self._clock()
-        active = self._policies.applied.get(name)
-        facts = self._facts(name, active, now)
-        told = policies.status(stored, active, facts, now)
-        # Times apart: where no status can be stored, a condition would begin anew each time.
-        lasting = [{k: v for k, v in c.items() if k != "lastTransitionTime"} for c in told["conditions"]]
-        same = {k: v for k, v in told.items() if k != "asOf"} | {"conditions": lasting}
-        if self._told.get(name) != same:
-            await self._tell("quotapolicies", name, told)
-            self._told[name] = same
-        look_again = None if active is None else now + facts.findings.good_for
-        changes = (None if facts.pool is None else facts.pool.next_change(now), _next_turn(active, now), look_again)
-        return self._seconds_to(min((at for at in changes if at is not None), default=None))
-
-    def _facts(self, name: str, active: Policy | None, now: int) -> Facts:
-        uid = self._policies.stored[name].uid
-        refused, would = self.decisions.refused(uid), self.decisions.would_have_refused(uid)
-        if active is None:
-            return Facts(self._tally.summary(name), cap=self.room.at_cap, refused=refused, would_have_refused=would)
-        return Facts(
-            summary=self._tally.summary(name),
-            findings=self._looks.at(active, self._pods.meter, self._known_names, now),
-            heaviest=tuple(self._tally.heaviest(name)),
-            pool=self._pool(active, now),
-            refused=refused,
-            would_have_refused=would,
-            owed=len(self._owed),
-            cap=self.room.at_cap,
-            ledger_away=self.journal.away_since,
-            covering=policies.covering_everyone(active, self._policies.applied.values()),
-        )
-
-    def _pool(self, policy: Policy, now: int) -> QuotaState | None:
-        return self._pods.meter.pool(policy, now) if policy.shared else None
-
-    def _known_names(self) -> tuple[set[str], set[str]]:
-        users = self._members.users() | self._pods.meter.users()
-        return users, self._members.all_groups() | self._pods.meter.groups()
+        return self._seconds_to(await self._statuses.write(name, self._clock()))
 
     def _status(self, user: str, standing: Standing, generation: int) -> Json:
         meter = self._pods.meter
@@ -516,13 +463,6 @@ Verdicts = tuple[tuple[str, str, bool], ...]
 def verdicts(standing: Standing) -> Verdicts:
     """What a launch meets, quota by quota."""
     return tuple((s.quota.name, str(s.quota.enforcement), s.blocked_at(standing.at)) for s in standing.quotas)
-
-
-def _next_turn(policy: Policy | None, now: int) -> int | None:
-    """When a policy's event begins or ends."""
-    window = None if policy is None else policy.window
-    edges = (window.start, window.end) if isinstance(window, Fixed) else ()
-    return min((at for at in edges if at > now), default=None)
 
 
 def _running(pod: PodRecord) -> Json:

@@ -1,5 +1,6 @@
 """Writes to the objects of one hub: statuses, and the UserQuotas of those who have none."""
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,8 +9,11 @@ from hubquota.cluster.members import Seen
 from hubquota.domain.pods import rfc3339
 from hubquota.metrics import HubMetrics
 
+logger = logging.getLogger(__name__)
+
 _MISSING: Final = 404
 _CONFLICT: Final = 409
+_INVALID: Final = 422
 
 
 class Writer:
@@ -28,6 +32,18 @@ class Writer:
             return False
         self._metrics.written[plural].inc()
         return True
+
+    async def tell(self, plural: str, name: str, told: Json) -> None:
+        """Write the status of an object that may be so wrong that the API server takes no status of it either.
+
+        Raises ApiError.
+        """
+        try:
+            await self.status(plural, name, told)
+        except ApiError as error:
+            if error.status != _INVALID:
+                raise
+            logger.warning("%s=%s cannot be told what is wrong, only be deleted: %s", plural, name, error)
 
     async def groups(self, seen: Seen, groups: Sequence[str], at: int) -> bool:
         """Write the groups that the hub told of a user at ``at``, in microseconds, into the UserQuota as it was seen.
