@@ -29,8 +29,8 @@ _NO_CLUSTER: Final = (
 )
 #: Objects in one page of a listing: few enough that a page never holds up the loop.
 PAGE: Final = 500
-#: A watch is given up after so many seconds without a line; bookmarks come about once a minute.
-_WATCHING: Final = aiohttp.ClientTimeout(sock_connect=10, sock_read=90)
+#: A watch is given up after so many seconds without a line; bookmarks come about once a minute, but not of Events.
+WATCHING: Final = aiohttp.ClientTimeout(sock_connect=10, sock_read=90)
 
 
 class ApiError(Exception):
@@ -106,7 +106,7 @@ class Api:
         Ends when the server ends it, after some minutes. Raises ApiError; 410 where the version is too old: list again.
         """
         query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": "300"}
-        answer = await self._send("GET", path, query | more, None, JSON, accept, _WATCHING)
+        answer = await self._send("GET", path, query | more, None, JSON, accept, WATCHING)
         if answer.status >= 400:
             _judged(answer.status, await answer.read(), f"watch {path}")
         try:

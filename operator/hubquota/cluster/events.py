@@ -13,6 +13,9 @@ logger = logging.getLogger(__name__)
 _GONE: Final = 410
 #: Seconds between attempts: flat and short, so that an outage's end is noticed soon.
 _RETRY: Final = 2
+#: Seconds until a watch is taken up anew. Of Events the API server tells no bookmarks, so where nobody is refused a
+#: watch says nothing at all, and would be given up as a dead one.
+QUIET: Final = 60
 #: The API server passes over all others, so that they cost the operator nothing. In the core group's Events the
 #: reporting controller is called ``reportingComponent``.
 SELECTOR: Final = (
@@ -30,7 +33,7 @@ async def follow(api: Api, hub: Hub) -> None:
             if not version:
                 version = await _listed(api, hub, path)
             told = False
-            async for kind, event in api.watch(path, version, fieldSelector=SELECTOR):
+            async for kind, event in api.watch(path, version, fieldSelector=SELECTOR, timeoutSeconds=str(QUIET)):
                 version = event["metadata"]["resourceVersion"]
                 if kind != "DELETED":
                     hub.decisions.see([event])
