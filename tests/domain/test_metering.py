@@ -103,6 +103,22 @@ def test_a_pod_on_its_way_is_a_server_at_once_until_it_is_placed_or_gone() -> No
     assert count() == 1, "what is not a server is none"
 
 
+def test_who_was_told_of_a_server_on_its_way_is_told_that_it_is_none_any_more_though_its_pod_was_known() -> None:
+    meter = Meter(0)
+    meter.take([pod("1", "a", 0, HOUR)])
+    meter.expect("a", "1", "")
+    assert meter.take([pod("1", "a", 0, HOUR)]) == ({"a"}, set())
+    assert meter.take([pod("1", "a", 0, HOUR)]) == (set(), set())
+
+
+def test_of_pods_that_are_gone_those_on_their_way_are_dropped_and_their_users_told() -> None:
+    meter = Meter(0)
+    for user, uid in (("a", "1"), ("a", "2"), ("b", "3")):
+        meter.expect(user, uid, "")
+    assert meter.drop_all({"1", "9"}) == {"a"}
+    assert (len(meter.pending("a")), len(meter.pending("b"))) == (1, 1)
+
+
 def test_a_group_s_pool_is_charged_by_the_groups_at_launch_and_once_a_pod() -> None:
     meter = Meter(0)
     meter.take(

@@ -91,7 +91,7 @@ class Hub:
         self._verdicts: dict[str, Verdicts] = {}
         #: Users whose statuses do not reflect the policies yet.
         self._owed: set[str] = set()
-        facts = (self._policies, self._members, self._pods.meter, self._tally, self.decisions, self.room, self.journal)
+        facts = (self._policies, self._members, self._pods, self._tally, self.decisions, self.room, self.journal)
         self._statuses = PolicyStatuses(*facts, self._writer, lambda: len(self._owed))
         #: Whether statuses are believed at the start, and whose are still to be compared.
         self._believes = False

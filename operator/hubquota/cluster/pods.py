@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from hubquota.cluster.announcing import NOT_METERED, Announcer
 from hubquota.cluster.api import Api
 from hubquota.cluster.journal import Journal
+from hubquota.cluster.newest import Newest
 from hubquota.cluster.nodes import Nodes
 from hubquota.cluster.observing import (
     SERVERNAME,
@@ -66,7 +67,7 @@ class Pods:
         self._journal, self._counts_at_once = journal, counts_at_once
         self._api, self._ledger, self._clock, self._metrics = api, ledger, clock, metrics
         self._namespace, self._cluster = namespace, cluster
-        self._poison = Poison()
+        self._poison, self._newest = Poison(), Newest()
         self._reach = 0
         self._let_go = 0
         #: Of whom a pod has come back from the past: read anew from the ledger.
@@ -82,7 +83,7 @@ class Pods:
 
         Raises ApiError or SQLAlchemyError.
         """
-        asked, sights = self._clock(), await self._listed()
+        asked, sights = self._clock(), self._newest.told(await self._listed())
         self.meter.restore(await self._journal.recorded(self._records(sights)))
         present = {s.pod["metadata"]["uid"] for s in sights}
         _tell_of_the_gone(await self._ledger.end_missing(self._namespace, present, asked, self._clock()))
@@ -107,17 +108,20 @@ class Pods:
 
         Returns the users whom it concerns. Raises ApiError; nothing is ended then.
         """
-        asked, sights = self._clock(), await self._listed()
+        asked, before = self._clock(), self._newest.asked()
+        sights = await self._listed()
         present = {s.pod["metadata"]["uid"] for s in sights}
-        concerned: set[str] = set()
+        unseen = before.keys() - present
+        concerned = self._on_their_way_no_more(unseen)
         for first in range(0, len(sights), _SIGHTS):  # what happens meanwhile does not wait for all of them
-            concerned |= self.see(sights[first : first + _SIGHTS])
+            concerned |= self._take_in(self._newest.listed(sights[first : first + _SIGHTS], before))
             await asyncio.sleep(0)
         ended = self._gone_unseen(present, asked)
         _tell_of_the_gone(ended)
         concerned |= self._take(ended)
         self._journal.add(ended)
         self._poison.keep(present)
+        self._newest.forget(unseen)
         # What is still to be written stays as it is: it is written as a whole.
         self.meter.seal(asked - _SETTLED, lambda uid: uid in present or self._journal.holds(uid))
         await self._forget(asked)
@@ -125,7 +129,13 @@ class Pods:
         return concerned
 
     def see(self, sights: Sequence[Sight]) -> set[str]:
-        """Take in sights of pods; returns the users whom they concern. They are written into the ledger meanwhile."""
+        """Take in sights of pods; returns the users whom they concern. They are written into the ledger meanwhile.
+
+        A sight that is older than one that was taken in already tells nothing.
+        """
+        return self._take_in(self._newest.told(sights))
+
+    def _take_in(self, sights: Sequence[Sight]) -> set[str]:
         records = [self._together(record) for record in self._records(sights)]
         for record in records:
             _tell_of(record, known=self.meter.is_open(record.user, record.uid))
@@ -221,6 +231,10 @@ class Pods:
             return None
         labels = None if record is None else self._nodes.of(record.node)
         return record if record is None or labels is None else replace(record, node_labels=labels)
+
+    def _on_their_way_no_more(self, uids: Collection[str]) -> set[str]:
+        """Pods are gone that may have been on their way, and nobody told; returns to whom it matters."""
+        return {user for user in self.meter.drop_all(uids) if self._counts_at_once(user)}
 
     def _on_their_way(self, sights: Iterable[Sight]) -> set[str]:
         """Note the servers that are not placed yet; returns to whom they matter."""

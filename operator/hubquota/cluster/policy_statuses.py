@@ -10,10 +10,10 @@ from hubquota.cluster.decisions import Decisions
 from hubquota.cluster.findings import Looks
 from hubquota.cluster.journal import Journal
 from hubquota.cluster.members import Members
+from hubquota.cluster.pods import Pods
 from hubquota.cluster.policies import Facts
 from hubquota.cluster.room import Room
 from hubquota.cluster.writing import Writer
-from hubquota.domain.metering import Meter
 from hubquota.domain.policy import Policy
 from hubquota.domain.tally import Tally
 from hubquota.domain.windows import Fixed
@@ -28,7 +28,7 @@ class PolicyStatuses:
         self,
         catalogue: Catalogue,
         members: Members,
-        meter: Meter,
+        pods: Pods,
         tally: Tally,
         decisions: Decisions,
         room: Room,
@@ -36,7 +36,7 @@ class PolicyStatuses:
         writer: Writer,
         owed: Callable[[], int],
     ) -> None:
-        self._catalogue, self._members, self._meter, self._tally = catalogue, members, meter, tally
+        self._catalogue, self._members, self._pods, self._tally = catalogue, members, pods, tally
         self._decisions, self._room, self._journal, self._writer = decisions, room, journal, writer
         self._owed = owed
         self._looks = Looks(tally.users)
@@ -72,9 +72,9 @@ class PolicyStatuses:
             return Facts(self._tally.summary(name), cap=self._room.at_cap, refused=refused, would_have_refused=would)
         return Facts(
             summary=self._tally.summary(name),
-            findings=self._looks.at(active, self._meter, self._known_names, now),
+            findings=self._looks.at(active, self._pods.meter, self._known_names, now),
             heaviest=tuple(self._tally.heaviest(name)),
-            pool=self._meter.pool(active, now) if active.shared else None,
+            pool=self._pods.meter.pool(active, now) if active.shared else None,
             refused=refused,
             would_have_refused=would,
             owed=self._owed(),
@@ -84,8 +84,8 @@ class PolicyStatuses:
         )
 
     def _known_names(self) -> tuple[set[str], set[str]]:
-        users = self._members.users() | self._meter.users()
-        return users, self._members.all_groups() | self._meter.groups()
+        users = self._members.users() | self._pods.meter.users()
+        return users, self._members.all_groups() | self._pods.meter.groups()
 
 
 def _lasting(told: Json) -> Json:

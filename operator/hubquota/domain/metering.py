@@ -6,7 +6,7 @@ that may still be heard of are kept as records.
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -97,8 +97,8 @@ class Meter:
                 doubtful.add(pod.user)
                 continue
             self._keep(account, pod)
-            account.pending.pop(pod.uid, None)
-            if before is None or replace(before, last_seen=pod.last_seen) != pod:
+            awaited = account.pending.pop(pod.uid, None) is not None
+            if awaited or before is None or replace(before, last_seen=pod.last_seen) != pod:
                 self._charge(before, pod)
                 if pod.user is not None:
                     concerned.add(pod.user)
@@ -161,6 +161,12 @@ class Meter:
         """A pod is on its way no more; returns whether it was."""
         account = self._accounts.get(user)
         return account is not None and account.pending.pop(uid, None) is not None
+
+    def drop_all(self, uids: Collection[str]) -> set[str]:
+        """Pods are on their way no more; returns the users of those that were."""
+        waiting = ((user, account.pending.keys() & set(uids)) for user, account in self._accounts.items())
+        dropped = [(user, uid) for user, found in waiting if user is not None for uid in found]
+        return {user for user, uid in dropped if self.drop(user, uid)}
 
     def take_over(self, earlier: "Meter") -> None:
         """Take over what this one was not told: the pods on their way, and those that ended long ago and linger."""
