@@ -47,10 +47,10 @@ class Cut(Watched):
     def begin(self) -> None:
         self.do("create", "-f", "-", body=POLICY)
         self.program = self.started(heartbeat_interval=1, resync_interval=5)
-        self.start, self.end_of_alice = ago(900), ago(300)
+        self.start, self.end_of_bob, self.end_of_alice = ago(900), ago(600), ago(300)
         self.place("jupyter-alice", "alice", self.start)
         self.place("jupyter-bob", "bob", self.start)
-        self.end("jupyter-bob", ago(600))
+        self.end("jupyter-bob", self.end_of_bob)
         eventually(lambda: self.used_seconds("alice") > 0 and self.used_seconds("bob") > 0, self.program)
 
     def goes_on(self) -> None:
@@ -222,4 +222,4 @@ def test_one_whose_database_goes_away_while_it_starts_tells_nobody_a_standing_th
         assert bench.ready() == (503, told)
         assert bench.status("bob") == before
     eventually(lambda: bench.ready() == (200, "ok\n"), bench.program, PATIENCE)
-    assert bench.used_seconds("bob") == pytest.approx(300, abs=1)
+    assert bench.is_exact("bob", bench.end_of_bob)
