@@ -303,9 +303,19 @@ def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 def quantity(amount: object, times: int = 1) -> int:
     """A quantity of Kubernetes, such as ``10Gi``, ``500m`` or 1.5, rounded up. Raises ValueError."""
-    found = _QUANTITY.fullmatch(str(amount))
+    try:
+        return _quantity(str(amount), times)
+    except ValueError:
+        told = f"{_short(repr(amount))} is no quantity of Kubernetes: write one such as 1, 500m or 10Gi"
+        raise ValueError(told) from None
+
+
+@lru_cache(256)
+def _quantity(amount: str, times: int) -> int:
+    """A hub's launches ask for the same few amounts. Raises ValueError."""
+    found = _QUANTITY.fullmatch(amount)
     if found is None:
-        raise ValueError(f"{_short(repr(amount))} is no quantity of Kubernetes: write one such as 1, 500m or 10Gi")
+        raise ValueError(amount)
     number, suffix = found[1].rstrip("."), found[2] or " "
     unit = _SUFFIXES.get(suffix) or Fraction(f"1{suffix}")
     return math.ceil(Fraction(number) * unit * times)
@@ -344,6 +354,8 @@ async def kept_groups(names: Iterable[str], named: "frozenset[str]") -> list[str
         if number % _AT_A_TIME == 0:
             first, rest = sorted(first)[:_MOST_GROUPS], sorted(rest)[:_MOST_GROUPS]
             await asyncio.sleep(0)
+    if len(first) + len(rest) <= _MOST_GROUPS and _fit(first) and _fit(rest):
+        return sorted(first + rest)
     kept: list[str] = []
     left = _GROUP_BYTES
     for name in (sorted(first) + sorted(rest))[:_MOST_GROUPS]:
@@ -352,6 +364,12 @@ async def kept_groups(names: Iterable[str], named: "frozenset[str]") -> list[str
             break
         kept.append(name)
     return sorted(kept)
+
+
+def _fit(names: Sequence[str]) -> bool:
+    """Whether names are surely so short that as many again would fit: JSON has at most six bytes for a letter."""
+    joined = "".join(names)
+    return joined.isascii() and 6 * len(joined) + 4 * len(names) <= _GROUP_BYTES // 2
 
 
 # --- Judging: plain values in, plain values out ---
@@ -453,10 +471,10 @@ def stretches(quota: Json, key: str) -> "Iterator[tuple[datetime, datetime | Non
 
 def lasts_until(quota: Json, launch: Launch, now: datetime) -> "datetime | None":
     """When the quota is used up with this server running too; None: not within its window. Never too late."""
-    vertices = [(instant(v["at"]), Decimal(v["used"])) for v in quota.get("forecast", ())]
-    if not vertices:
+    forecast, limit, rate = quota.get("forecast", ()), Decimal(quota["limit"]), per_hour(quota, launch)
+    if not forecast or _most(forecast, rate, now) < limit:
         return None
-    limit, rate, since = Decimal(quota["limit"]), per_hour(quota, launch), now
+    vertices, since = [(instant(v["at"]), Decimal(v["used"])) for v in forecast], now
     for (at, used), (then, after) in zip(vertices, vertices[1:]):  # noqa: B905, RUF007 - Python 3.10
         if then <= now:
             continue
@@ -468,6 +486,12 @@ def lasts_until(quota: Json, launch: Launch, now: datetime) -> "datetime | None"
             seconds = (share * Decimal((then - at).total_seconds())).to_integral_value(ROUND_FLOOR)
             return max(now, at + timedelta(seconds=max(0, int(seconds))))
     return None
+
+
+def _most(forecast: Sequence[Json], rate: Decimal, now: datetime) -> Decimal:
+    """More than is used at any time of a forecast with so much more an hour: for most launches that is enough to know."""
+    ahead = max(Decimal(0), _hours(instant(forecast[-1]["at"]) - now))
+    return max(Decimal(vertex["used"]) for vertex in forecast) + rate * ahead
 
 
 def per_hour(quota: Json, launch: Launch) -> Decimal:
