@@ -489,7 +489,7 @@ def lasts_until(quota: Json, launch: Launch, now: datetime) -> "datetime | None"
 
 
 def _most(forecast: Sequence[Json], rate: Decimal, now: datetime) -> Decimal:
-    """More than is used at any time of a forecast with so much more an hour: for most launches that is enough to know."""
+    """At least what is used at any time of a forecast, with so much more an hour. Most launches need know no more."""
     ahead = max(Decimal(0), _hours(instant(forecast[-1]["at"]) - now))
     return max(Decimal(vertex["used"]) for vertex in forecast) + rate * ahead
 
