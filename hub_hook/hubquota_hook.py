@@ -1534,8 +1534,9 @@ def _revision(found: Json) -> "int | None":
 
 # --- Telling the operator of users, where no launch waits for it ---
 
-#: Users that are told at a time, and that can wait to be.
-_TOLD_AT_ONCE, _MOST_USERS = 4, 1000
+#: Users that are told at a time, and that can wait to be; and for how many seconds: one who is told later could be one
+#: too many, of a hub that is full by then.
+_TOLD_AT_ONCE, _MOST_USERS, _TOLD_SECONDS = 4, 1000, 5.0
 
 
 class Complaints:
@@ -1558,12 +1559,16 @@ class Complaints:
 
 @dataclass
 class Untold:
-    """A user of whom the operator is to be told; ``told``: what is there then, None: it could not be told."""
+    """A user of whom the operator is to be told; ``told``: what is there then, None: it could not be told.
+
+    ``until``: by the loop's clock, when it is too late.
+    """
 
     user: str
     groups: Sequence[str]
     known: "Json | None"
     told: "asyncio.Future[tuple[Json, datetime] | None]"
+    until: float
 
 
 class Herald:
@@ -1581,8 +1586,9 @@ class Herald:
         """Have it told when there is time."""
         if len(self._waiting) >= self._most:
             self._lose(self._waiting.popleft())
-        told = asyncio.get_running_loop().create_future()
-        self._waiting.append(Untold(user, groups, known, told))
+        loop = asyncio.get_running_loop()
+        told = loop.create_future()
+        self._waiting.append(Untold(user, groups, known, told, loop.time() + _TOLD_SECONDS))
         if len(self._tasks) < _TOLD_AT_ONCE:
             self._tasks.add(task := asyncio.ensure_future(self._run()))
             task.add_done_callback(self._tasks.discard)
@@ -1592,6 +1598,8 @@ class Herald:
         while self._waiting:
             one = self._waiting.popleft()
             try:
+                if asyncio.get_running_loop().time() > one.until:
+                    raise _too_slow(_TOLD_SECONDS)
                 told = await self._reader.declare(one.user, one.groups, one.known)
             except Exception as fault:
                 self._complaints.of(fault if isinstance(fault, Unanswered) else _unexpected(fault))

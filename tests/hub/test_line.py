@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -281,6 +282,21 @@ async def test_of_more_users_than_can_wait_the_oldest_are_left_out_and_counted()
     await asyncio.gather(*waiting)
     assert sorted(told) == [*(f"first{n}" for n in range(hook._TOLD_AT_ONCE)), *(f"u{n}" for n in range(5, 10))]
     assert untold() == before + 5
+
+
+async def test_one_of_whom_it_would_be_told_too_late_is_left_out_and_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hook, "_TOLD_SECONDS", -1.0)
+
+    async def declare(*_: object) -> None:
+        raise AssertionError("too late")
+
+    before, log = untold(), logging.getLogger("hub")
+    herald = hook.Herald(SimpleNamespace(declare=declare), log, hook.Metrics(REGISTRY))  # type: ignore[arg-type]
+    assert await herald.tell("new", [], None) is None
+    assert untold() == before + 1
+    assert "has not answered within" in caplog.text
 
 
 # --- Many at once ---
