@@ -46,12 +46,12 @@ def aged(shelf: hook.Shelf[Any], seconds: float) -> None:
     shelf._found = (shelf._found[0], shelf._found[1] - seconds)
 
 
-def holding(part: str) -> tuple[Any, asyncio.Event]:
-    """A failure: calls whose path holds this are not answered until the event is set."""
+def holding(*parts: str) -> tuple[Any, asyncio.Event]:
+    """A failure: calls whose path holds one of these are not answered until the event is set."""
     free = asyncio.Event()
 
     async def hold(request: web.BaseRequest) -> None:
-        if part in request.path:
+        if any(part in request.path for part in parts):
             await free.wait()
 
     return hold, free
@@ -108,7 +108,7 @@ async def test_at_steady_load_no_launch_waits_for_policies_or_the_heartbeat(api:
     hub = gate()
     await hub.pre_spawn(spawner())
     reader = hub._reader_for(spawner())
-    api.failing, free = holding("polic")
+    api.failing, free = holding("quotapolicies", "leases")
     aged(reader.policies, 1.5)
     aged(reader.beat, 25)
     await hub.pre_spawn(spawner())
@@ -128,6 +128,8 @@ async def test_what_is_too_old_a_launch_waits_for(api: FakeApi, part: str, secon
     launch = asyncio.ensure_future(hub.pre_spawn(spawner()))
     await eventually(lambda: api.asked_for(part) == 2)
     await eventually(lambda: api.asked_for(OWN) == 2)
+    for _ in range(3):
+        await reader.user_quota("alice")  # by when it has its own answer too
     assert not launch.done()
     free.set()
     await launch
