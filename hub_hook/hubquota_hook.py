@@ -6,8 +6,8 @@ In ``jupyterhub_config.py``, or in z2jh's ``hub.extraConfig``, after all other s
     setup_hubquota(c)
 
 Options are traits of ``c.HubQuota`` (z2jh: ``hub.config.HubQuota``). The file needs nothing but what a z2jh hub image
-has. It reads what the operator wrote (one GET a launch) and compares times; it measures nothing. No exception of its
-own but a refusal ever reaches the hub.
+has. It reads what the operator wrote (one GET a launch, and what all share now and then) and compares times; it
+measures nothing. No exception of its own but a refusal ever reaches the hub.
 
 It is one file so that it can be mounted. From top to bottom: the options; what a launch asks for; judging it by plain
 values; the words for people; counting; reading from the API server and telling it; what is done to the hub's spawner;
@@ -26,15 +26,18 @@ import re
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from email.utils import parsedate_to_datetime
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
 
+import aiohttp
 import jinja2
 import jinja2.meta
 from kubespawner import KubeSpawner
@@ -46,6 +49,7 @@ from traitlets import Bool, Float, TraitError, Unicode, Union, validate
 from traitlets import Callable as CallableTrait
 from traitlets.config import Configurable
 from traitlets.utils.importstring import import_item
+from yarl import URL
 
 try:
     from jupyterhub.spawner import SpawnException
@@ -55,6 +59,7 @@ except ImportError:  # JupyterHub 5
 __version__ = "0.1.0.dev0"
 Json = dict[str, Any]
 Hook = Callable[..., Any]
+T = TypeVar("T")
 #: Reasons of a refusal, as JupyterHub's metrics show them.
 EXCEEDED, FAILED = "compute-quota-exceeded", "compute-quota-failed"
 FOREIGN, UNUSABLE = "compute-quota-foreign-group", "server-options-unusable"
@@ -298,9 +303,19 @@ def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 def quantity(amount: object, times: int = 1) -> int:
     """A quantity of Kubernetes, such as ``10Gi``, ``500m`` or 1.5, rounded up. Raises ValueError."""
-    found = _QUANTITY.fullmatch(str(amount))
+    try:
+        return _quantity(str(amount), times)
+    except ValueError:
+        told = f"{_short(repr(amount))} is no quantity of Kubernetes: write one such as 1, 500m or 10Gi"
+        raise ValueError(told) from None
+
+
+@lru_cache(256)
+def _quantity(amount: str, times: int) -> int:
+    """A hub's launches ask for the same few amounts. Raises ValueError."""
+    found = _QUANTITY.fullmatch(amount)
     if found is None:
-        raise ValueError(f"{_short(repr(amount))} is no quantity of Kubernetes: write one such as 1, 500m or 10Gi")
+        raise ValueError(amount)
     number, suffix = found[1].rstrip("."), found[2] or " "
     unit = _SUFFIXES.get(suffix) or Fraction(f"1{suffix}")
     return math.ceil(Fraction(number) * unit * times)
@@ -339,6 +354,8 @@ async def kept_groups(names: Iterable[str], named: "frozenset[str]") -> list[str
         if number % _AT_A_TIME == 0:
             first, rest = sorted(first)[:_MOST_GROUPS], sorted(rest)[:_MOST_GROUPS]
             await asyncio.sleep(0)
+    if len(first) + len(rest) <= _MOST_GROUPS and _fit(first) and _fit(rest):
+        return sorted(first + rest)
     kept: list[str] = []
     left = _GROUP_BYTES
     for name in (sorted(first) + sorted(rest))[:_MOST_GROUPS]:
@@ -347,6 +364,12 @@ async def kept_groups(names: Iterable[str], named: "frozenset[str]") -> list[str
             break
         kept.append(name)
     return sorted(kept)
+
+
+def _fit(names: Sequence[str]) -> bool:
+    """Whether names are surely so short that as many again would fit: JSON has at most six bytes for a letter."""
+    joined = "".join(names)
+    return joined.isascii() and 6 * len(joined) + 4 * len(names) <= _GROUP_BYTES // 2
 
 
 # --- Judging: plain values in, plain values out ---
@@ -448,10 +471,10 @@ def stretches(quota: Json, key: str) -> "Iterator[tuple[datetime, datetime | Non
 
 def lasts_until(quota: Json, launch: Launch, now: datetime) -> "datetime | None":
     """When the quota is used up with this server running too; None: not within its window. Never too late."""
-    vertices = [(instant(v["at"]), Decimal(v["used"])) for v in quota.get("forecast", ())]
-    if not vertices:
+    forecast, limit, rate = quota.get("forecast", ()), Decimal(quota["limit"]), per_hour(quota, launch)
+    if not forecast or _most(forecast, rate, now) < limit:
         return None
-    limit, rate, since = Decimal(quota["limit"]), per_hour(quota, launch), now
+    vertices, since = [(instant(v["at"]), Decimal(v["used"])) for v in forecast], now
     for (at, used), (then, after) in zip(vertices, vertices[1:]):  # noqa: B905, RUF007 - Python 3.10
         if then <= now:
             continue
@@ -463,6 +486,12 @@ def lasts_until(quota: Json, launch: Launch, now: datetime) -> "datetime | None"
             seconds = (share * Decimal((then - at).total_seconds())).to_integral_value(ROUND_FLOOR)
             return max(now, at + timedelta(seconds=max(0, int(seconds))))
     return None
+
+
+def _most(forecast: Sequence[Json], rate: Decimal, now: datetime) -> Decimal:
+    """At least what is used at any time of a forecast, with so much more an hour. Most launches need know no more."""
+    ahead = max(Decimal(0), _hours(instant(forecast[-1]["at"]) - now))
+    return max(Decimal(vertex["used"]) for vertex in forecast) + rate * ahead
 
 
 def per_hour(quota: Json, launch: Launch) -> Decimal:
@@ -776,6 +805,7 @@ class Metrics:
         self.failed_closed = counter(f"{named}failed_closed", "Launches refused for want of an answer.", "cause")
         self.events = counter(f"{named}events", "Events of decisions that the API server took.")
         self.dropped = counter(f"{named}events_dropped", "Events of decisions that were lost, the oldest first.")
+        self.untold = counter(f"{named}users_untold", "Users of whom the operator could not be told behind a launch.")
         self.seconds = self._once(
             Histogram, f"{named}decision_seconds", "Seconds that a decision took.", buckets=_BUCKETS
         )
@@ -852,101 +882,204 @@ def _unexpected(fault: Exception) -> Unanswered:
     return Unanswered(f"{type(fault).__name__}: {_short(str(fault), 500)}", "internal")
 
 
-# --- Reading: raw JSON, a few at a time, shared where all launches ask the same ---
+# --- Many launches at once: so many in one turn of the loop, and one reading for all of them ---
+
+#: Launches that begin in one turn of the hub's loop: a few milliseconds' worth.
+_IN_A_TURN = 8
+
+
+@dataclass
+class Turns:
+    """Lets launches begin in the order in which they came, so many in one turn of the hub's loop."""
+
+    most: int = _IN_A_TURN
+    _left: int = 0
+    _waiting: "deque[asyncio.Future[None]]" = field(default_factory=deque)
+    _turning: bool = False
+
+    async def mine(self) -> None:
+        """Wait for it, where there is anything to wait for."""
+        loop = asyncio.get_running_loop()
+        if not self._turning:
+            self._turning, self._left = True, self.most
+            loop.call_soon(self._turn, loop)
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
+        self._waiting.append(turn := loop.create_future())
+        await turn
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A new turn. It is the last one where nobody waits: the loop then rests."""
+        self._left = self.most
+        while self._waiting and self._left:
+            turn = self._waiting.popleft()
+            if not turn.done():  # one who was cancelled takes nobody's place
+                turn.set_result(None)
+                self._left -= 1
+        self._turning = self._left < self.most
+        if self._turning:
+            loop.call_soon(self._turn, loop)
+
+
+class Shelf(Generic[T]):
+    """What all launches share. It is read again behind those who use it; who finds it too old waits for that."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
+        self._read = read
+        #: What was found, and when its reading began.
+        self._found: tuple[T, float] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """Have it read, behind the launch, where it was not read within the last second; one reading at a time."""
+        if self._reading is None and not self._is_of(asyncio.get_running_loop().time() - _AGAIN_SECONDS):
+            self._start()
+
+    async def within(self, seconds: float) -> T:
+        """What is there, read within so many seconds, or else now. Raises what its reading raises."""
+        asked = asyncio.get_running_loop().time()
+        self.begin()
+        while self._found is None or not self._is_of(asked - seconds):
+            reading, began = self._reading or self._start(), self._began
+            try:
+                await asyncio.shield(reading)  # one who gives up must not take the answer from the others
+            except Exception:
+                if began >= asked:
+                    raise  # else it had begun before, and another may come to more
+        return self._found[0]
+
+    def _start(self) -> "asyncio.Task[None]":
+        self._began = asyncio.get_running_loop().time()
+        self._reading = asyncio.ensure_future(self._reads(self._began))
+        self._reading.add_done_callback(_looked_at)
+        return self._reading
+
+    def _is_of(self, since: float) -> bool:
+        return self._found is not None and self._found[1] >= since
+
+    async def _reads(self, began: float) -> None:
+        try:
+            self._found = await self._read(), began
+        finally:
+            self._reading = None
+
+
+def _looked_at(task: "asyncio.Task[Any]") -> None:
+    """Take note of how it ended: where nobody waited for it, that is nobody's fault."""
+    if not task.cancelled():
+        task.exception()
+
+
+# --- Reading: raw JSON, a few at a time, over KubeSpawner's connections ---
 
 _API = "/apis/hubquota.dev/v1alpha1"
 _HEARTBEAT = "hubquota-heartbeat"
 _AT_CAP = "hubquota.dev/at-cap"
 _IN_FLIGHT = 8
-_SHARED_SECONDS = 1.0
+#: Seconds after which what is shared is read again behind the launches that use it; and how old it may be, read before
+#: a launch, for that launch: policies, and the heartbeat, of which the age is told in minutes.
+_AGAIN_SECONDS, _POLICIES_SECONDS, _HEARTBEAT_SECONDS = 1.0, 2.0, 30.0
+#: Bytes of JSON beyond which a list is parsed item by item, so that the hub's loop has its turn in between.
+_BIG = 64 * 1024
+_LIST = '{"apiVersion":"hubquota.dev/v1alpha1","items":['
 _PLAIN_NAME = re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){0,51}[a-z0-9]|[a-z]")
 
 
-@dataclass
-class Shared:
-    """What is the same for everybody within a second: policies by name, and the age of the heartbeat."""
+@dataclass(frozen=True)
+class Beat:
+    """The operator's heartbeat, as it was read when the API server's clock showed ``read``."""
 
-    policies: Mapping[str, Json]
-    heartbeat: "datetime | None"
-    now: datetime
+    renewed: "datetime | None"
+    """None: there is none."""
+    read: datetime
     at_cap: str = ""
     """As many UserQuotas as the hub may have are there: this many. Empty: there are fewer."""
 
 
 @dataclass
+class Shared:
+    """What a launch is judged by beside its user's own: policies by name, the heartbeat, and the time."""
+
+    policies: Mapping[str, Json]
+    heartbeat: "datetime | None"
+    now: datetime
+
+
 class Reader:
-    """The API server through the client that KubeSpawner has."""
+    """The API server, through the client that KubeSpawner has. ``timeout``: seconds for each call."""
 
-    namespace: str
-    timeout: float
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_IN_FLIGHT))
-    named_groups: frozenset[str] = frozenset()
-    """Groups that policies named when they were last read."""
-    _shared: "asyncio.Task[Shared] | None" = None
-    _shared_at: float = 0.0
+    def __init__(self, namespace: str, timeout: float) -> None:
+        self.namespace, self.timeout = namespace, timeout
+        self.policies, self.beat = Shelf(self._policies), Shelf(self._beat)
+        #: Groups that policies named when they were last read.
+        self.named_groups: frozenset[str] = frozenset()
+        self._slots = asyncio.Semaphore(_IN_FLIGHT)
+        self._quotas = f"{_API}/namespaces/{namespace}/userquotas"
 
-    async def user_quota(self, user: str) -> "tuple[Json | None, datetime]":
-        """A user's UserQuota, None: there is none; and the API server's clock. Raises Unanswered."""
-        path = f"{_API}/namespaces/{self.namespace}/userquotas/{user_quota_name(user)}"
-        status, body, date = await self._call("GET", path, query=[("resourceVersion", "0")])
+    async def user_quota(self, user: str, since: str = "0") -> "tuple[Json | None, datetime]":
+        """A user's UserQuota, None: there is none; and the API server's clock. Raises Unanswered.
+
+        ``since``: a resourceVersion that the API server has to know by then.
+        """
+        path = f"{self._quotas}/{user_quota_name(user)}"
+        async with self._slots:  # a few at a time
+            status, body, date = await self._send("GET", f"{path}?resourceVersion={since}")
         return None if status == 404 else _checked(status, body, path), date
 
-    async def declare(self, user: str, groups: Sequence[str], known: "Json | None") -> Json:
+    async def declare(self, user: str, groups: Sequence[str], known: "Json | None") -> "tuple[Json, datetime]":
         """Say in the UserQuota who the user is and what groups they are in. Raises Unanswered."""
         spec = {"user": user, "groups": list(groups), "groupsObservedAt": _now().strftime("%Y-%m-%dT%H:%M:%SZ")}
-        path = f"{_API}/namespaces/{self.namespace}/userquotas"
+        path = self._quotas
         if known is None:
             body: Json = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota"}
             body |= {"metadata": {"name": user_quota_name(user)}, "spec": spec}
-            status, told, _ = await self._call("POST", path, body=body)
+            status, told, date = await self._send("POST", path, body)
             if status != 409:
-                return _checked(status, told, path, "write")
+                return _checked(status, told, path, "write"), date
         path = f"{path}/{user_quota_name(user)}"
-        status, told, _ = await self._call("PATCH", path, body={"spec": spec})
-        return _checked(status, told, path, "write")
-
-    async def shared(self) -> Shared:
-        """The policies and the heartbeat, asked for once for all who ask within a second. Raises Unanswered."""
-        now = asyncio.get_running_loop().time()
-        if self._shared is None or now - self._shared_at > _SHARED_SECONDS:
-            self._shared, self._shared_at = asyncio.ensure_future(self._fetch()), now
-        # One who gives up must not take the answer from the others.
-        return await asyncio.shield(self._shared)
+        status, told, date = await self._send("PATCH", path, {"spec": spec})
+        return _checked(status, told, path, "write"), date
 
     async def tell(self, event: Json) -> None:
         """Write an Event; one that is there already was written. Raises Unanswered."""
         path = f"/api/v1/namespaces/{self.namespace}/events"
-        status, told, _ = await self._send("POST", path, body=event)
+        status, told, _ = await self._send("POST", path, event)
         if status != 409:
             _checked(status, told, path, "write")
 
-    async def _fetch(self) -> Shared:
+    async def changes(self, since: str, seconds: float) -> AsyncIterator[Json]:
+        """What becomes of UserQuotas after a resourceVersion, for so many seconds; raises whatever goes wrong."""
+        path = f"{self._quotas}?watch=1&resourceVersion={since}&timeoutSeconds={math.ceil(seconds)}"
+        async with await self._request("GET", path, None, seconds + self.timeout) as answer:
+            if answer.status != 200:
+                raise Unanswered(f"{path} is answered with {answer.status}", "unavailable")
+            async for line in answer.content:
+                yield json.loads(line)
+
+    async def _policies(self) -> Mapping[str, Json]:
         path = f"{_API}/namespaces/{self.namespace}/quotapolicies"
-        lease = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/{_HEARTBEAT}"
-        (code, listed, _), (found, beat, date) = await asyncio.gather(
-            self._call("GET", path, query=[("resourceVersion", "0")]), self._call("GET", lease)
-        )
-        policies = {item["metadata"]["name"]: item for item in _checked(code, listed, path)["items"]}
+        status, listed, _ = await self._send("GET", f"{path}?resourceVersion=0")
+        policies = {item["metadata"]["name"]: item for item in _checked(status, listed, path)["items"]}
+        for policy in policies.values():
+            policy["metadata"].pop("managedFields", None)  # it is kept for long, and nobody reads it
         self.named_groups = frozenset(name for policy in policies.values() for name in _groups_of(policy))
-        if found == 404:
-            return Shared(policies, None, date)
-        at_cap = (_checked(found, beat, lease)["metadata"].get("annotations") or {}).get(_AT_CAP, "")
-        return Shared(policies, instant(beat["spec"]["renewTime"]), date, at_cap)
+        return policies
 
-    async def _call(
-        self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: "Json | None" = None
-    ) -> tuple[int, Json, datetime]:
-        """A call for a launch: a few at a time."""
-        async with self._slots:
-            return await self._send(method, path, query, body)
+    async def _beat(self) -> Beat:
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/{_HEARTBEAT}"
+        status, beat, date = await self._send("GET", path)
+        if status == 404:
+            return Beat(None, date)
+        at_cap = (_checked(status, beat, path)["metadata"].get("annotations") or {}).get(_AT_CAP, "")
+        return Beat(instant(beat["spec"]["renewTime"]), date, at_cap)
 
-    async def _send(
-        self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: "Json | None" = None
-    ) -> tuple[int, Json, datetime]:
+    async def _send(self, method: str, path: str, body: "Json | None" = None) -> tuple[int, Json, datetime]:
         """The HTTP status, the answer and the API server's clock. Raises Unanswered."""
         try:
-            answer = await self._request(method, path, query, body)
-            text = await answer.read()
+            async with await self._request(method, path, body, self.timeout) as answer:
+                text = (await answer.read()).decode()
         except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
             raise _too_slow(self.timeout) from None
         except Exception as fault:  # a client of another version has other exceptions
@@ -958,7 +1091,7 @@ class Reader:
             ) from fault
         date = _date(answer.headers.get("Date"))
         try:
-            return answer.status, json.loads(text), date
+            return answer.status, await _parsed(text), date
         except ValueError:
             if answer.status == 404:  # of a kind that it does not know the API server says so in plain text
                 return answer.status, {}, date
@@ -968,21 +1101,89 @@ class Reader:
                 "unreachable",
             ) from None
 
-    async def _request(self, method: str, path: str, query: Sequence[tuple[str, str]], body: "Json | None") -> Any:
+    async def _request(self, method: str, path: str, body: "Json | None", seconds: float) -> Any:
+        """The answer, of which the body is still to be read. ``path``: with its query, as it is sent."""
+        client = shared_client("CustomObjectsApi").api_client
         headers = {"Accept": "application/json"}
         if body is not None:
             kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
             headers["Content-Type"] = kind
-        return await shared_client("CustomObjectsApi").api_client.call_api(
-            path,
+        session = _straight(client)
+        if session is None:
+            return await _roundabout(client, method, path, headers, body, seconds)
+        headers.update(client.default_headers)
+        await _awaited(client.update_params_for_auth(headers, [], ["BearerToken"]))  # tokens are renewed in it
+        return await session.request(
             method,
-            query_params=list(query),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _request_timeout=self.timeout,
+            URL(client.configuration.host + path, encoded=True),
+            headers=headers,
+            data=None if body is None else json.dumps(body).encode(),
+            timeout=aiohttp.ClientTimeout(total=seconds),
         )
+
+
+#: By the session of KubeSpawner's client.
+_STRAIGHT: "WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]" = WeakKeyDictionary()
+
+
+def _straight(client: Any) -> "aiohttp.ClientSession | None":
+    """A session over the client's own connections that looks for no proxy and no .netrc, in a thread, at each call.
+
+    None: there is a proxy, or the client is made otherwise than those that are known here.
+    """
+    rest = getattr(client, "rest_client", None)
+    theirs = getattr(rest, "pool_manager", None)
+    if not isinstance(theirs, aiohttp.ClientSession) or not hasattr(client, "update_params_for_auth"):
+        return None
+    ours = _STRAIGHT.get(theirs)
+    if ours is None and not _has_ways(client.configuration.host, rest):
+        ours = _STRAIGHT[theirs] = aiohttp.ClientSession(
+            connector=theirs.connector, connector_owner=False, cookie_jar=theirs.cookie_jar, read_bufsize=2**21
+        )
+    return ours
+
+
+def _has_ways(host: str, rest: Any) -> bool:
+    """Whether the client has a proxy or another TLS name, or would find a proxy in the environment."""
+    url = URL(host)
+    in_environment = url.scheme in getproxies() and not proxy_bypass(url.host or "")
+    return bool(getattr(rest, "proxy", None) or getattr(rest, "server_hostname", None) or in_environment)
+
+
+async def _roundabout(
+    client: Any, method: str, path: str, headers: dict[str, str], body: "Json | None", seconds: float
+) -> Any:
+    """The same as the client does it by itself."""
+    return await client.call_api(
+        path,
+        method,
+        header_params=headers,
+        body=body,
+        auth_settings=["BearerToken"],
+        _preload_content=False,
+        _request_timeout=seconds,
+    )
+
+
+async def _parsed(text: str) -> Any:
+    """JSON; a long list of ours item by item, with turns of the hub's loop in between. Raises ValueError."""
+    if len(text) > _BIG and text.startswith(_LIST):
+        with contextlib.suppress(ValueError):  # it is written otherwise than API servers write
+            items, at = await _items(text, len(_LIST))
+            return {**json.loads(_LIST + text[at:]), "items": items}
+    return json.loads(text)
+
+
+async def _items(text: str, at: int) -> tuple[list[Any], int]:
+    """The items of a list, and where it ends. Raises ValueError."""
+    decoder, items, since = json.JSONDecoder(), list[Any](), at
+    while text[at : at + 1] != "]":
+        item, at = decoder.raw_decode(text, at + (text[at : at + 1] == ","))
+        items.append(item)
+        if at - since > _BIG:
+            since = at
+            await asyncio.sleep(0)
+    return items, at
 
 
 def user_quota_name(user: str) -> str:
@@ -1021,11 +1222,17 @@ def _checked(status: int, body: Json, path: str, verb: str = "read") -> Json:
     return body
 
 
+@lru_cache(4)
+def _second(header: str) -> datetime:
+    """What a Date header tells; within a second all tell the same. Raises ValueError or TypeError."""
+    told = parsedate_to_datetime(header)
+    return told if told.tzinfo else told.replace(tzinfo=timezone.utc)
+
+
 def _date(header: "str | None") -> datetime:
     """The API server's clock; the hub's, where the server does not tell its own."""
     with contextlib.suppress(ValueError, TypeError):
-        told = parsedate_to_datetime(header or "")
-        return told if told.tzinfo else told.replace(tzinfo=timezone.utc)
+        return _second(header or "")
     return _now()
 
 
@@ -1047,6 +1254,8 @@ class Answer:
     """Of the policies, by name."""
     first: bool = False
     """The operator has not spoken of this user yet."""
+    told: "asyncio.Future[tuple[Json, datetime] | None] | None" = None
+    """What the operator is told of the user, or was, behind the launch."""
 
 
 @contextlib.contextmanager
@@ -1063,26 +1272,28 @@ def _readable(launch: Launch) -> Iterator[None]:
         ) from fault
 
 
-def _believable(shared: Shared, most: float) -> None:
-    """Raise Unanswered where the operator's word is too old, by the API server's clock."""
-    if shared.heartbeat is None:
-        raise Unanswered(
+def _doubt(beat: Beat, now: datetime, most: float) -> "Unanswered | None":
+    """Why the operator's word does not count: it is too old, by the API server's clock; None: it counts."""
+    if beat.renewed is None:
+        return Unanswered(
             f"the operator's heartbeat, the Lease {_HEARTBEAT}, is not there: see whether hubquota's operator runs and "
             "serves this namespace",
             "heartbeat",
         )
-    age = (shared.now - shared.heartbeat).total_seconds()
+    age = (now - beat.renewed).total_seconds()
     if age > most:
-        raise Unanswered(
+        return Unanswered(
             f"the operator's heartbeat is {age:.0f} s old: see whether hubquota's operator runs, and whether its clock "
             "is right",
             "heartbeat",
         )
-    if -age > most:
-        raise Unanswered(
-            f"the operator's heartbeat is {-age:.0f} s ahead of the API server's clock: set the clocks of their nodes",
+    ahead = (beat.renewed - beat.read).total_seconds()
+    if ahead > most:
+        return Unanswered(
+            f"the operator's heartbeat is {ahead:.0f} s ahead of the API server's clock: set the clocks of their nodes",
             "clock",
         )
+    return None
 
 
 def _own(known: "Json | None", launch: Launch) -> None:
@@ -1103,8 +1314,26 @@ def _is_answered(known: Json, generation: "int | None" = None) -> bool:
     return bool(known.get("status")) and known["status"].get("observedGeneration", 0) >= asked
 
 
+def _is_told(known: Json, groups: Sequence[str]) -> bool:
+    """Whether the operator was told that these, in order, are the user's groups."""
+    return sorted(known["spec"].get("groups", ())) == groups
+
+
+def _is_settled(known: Json, groups: Sequence[str]) -> bool:
+    """Whether there is nothing to tell of the user, and nothing to wait for."""
+    return _is_told(known, groups) and _is_answered(known) and not _is_ignored(known)
+
+
 def _is_ignored(known: Json) -> bool:
     return bool((known.get("status") or {}).get("decision") == "Ignored")
+
+
+def _concluded(known: Json, shared: Shared, launch: Launch) -> Answer:
+    """What the operator says for a launch. Raises Unanswered where it passes the UserQuota over."""
+    if _is_ignored(known):
+        summary = known["status"].get("summary", "ignored")
+        raise Unanswered(f"UserQuota {known['metadata']['name']} is {summary}", "ignored")
+    return _answer(known, shared, launch)
 
 
 def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
@@ -1116,6 +1345,12 @@ def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
     running = [*status.get("running", ()), *({"server": name} for name in status.get("pending", ()))]
     verdict = judge(quotas, running, launch, shared.now, _foreseen(status))
     return Answer(verdict, running, shared.now, _uids(shared), first=not status)
+
+
+def _leans_on_policies(known: Json) -> bool:
+    """Whether policies have a part in the answer: they hold the pools, and what is told of a decision names them."""
+    quotas = known["status"].get("quotas", ())
+    return bool(known["status"].get("pools")) or any("window" not in q or q.get("blocked") for q in quotas)
 
 
 def _uids(shared: Shared) -> dict[str, str]:
@@ -1154,6 +1389,230 @@ def _groups_of(policy: Json) -> Sequence[str]:
     scope = (policy.get("spec") or {}).get("scope")
     groups = scope.get("groups") if isinstance(scope, dict) else None
     return [name for name in groups if isinstance(name, str)] if isinstance(groups, list) else []
+
+
+# --- Waiting for the operator's answers: one watch for all who wait, and polling where there is none ---
+
+#: Seconds between looks at a UserQuota where there is no watch; and from when on one looks beside a watch, for one that
+#: tells nothing any more.
+_POLL_SECONDS, _DOUBT_SECONDS = 0.1, 1.0
+#: Changes that are looked at before the hub's loop has its turn again.
+_CHANGES = 8
+
+
+@dataclass(eq=False)
+class Expected:
+    """An answer that a launch waits for. ``since``: the watch tells all that comes after; None: there is no watch.
+
+    ``alone``: a watch has failed it, and it looks for itself.
+    """
+
+    name: str
+    since: "int | None"
+    alone: bool = False
+    found: "Json | None" = None
+    """The UserQuota as the watch told it last."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def told(self, seconds: float) -> bool:
+        """Wait for news; whether there were any in so many seconds."""
+        try:
+            await asyncio.wait_for(self.news.wait(), seconds)
+        except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
+            return False
+        self.news.clear()
+        return True
+
+
+class Answers:
+    """The operator's answers. The watch lasts from the first launch that waits until the last has what it waits for.
+
+    ``seconds``: how long it lasts at most. Where it fails, or cannot be had, each launch that waits looks for itself.
+    """
+
+    def __init__(self, reader: Reader, seconds: float) -> None:
+        self._reader, self._seconds = reader, seconds
+        self._waiting: dict[str, list[Expected]] = {}
+        self._watch: asyncio.Task[None] | None = None
+        #: The resourceVersion up to which the watch has told all.
+        self._position: int | None = None
+
+    @contextlib.contextmanager
+    def expecting(self, user: str) -> Iterator[Expected]:
+        """Around the telling of a user and the waiting for what comes of it: nothing is missed from here on."""
+        one = Expected(user_quota_name(user), self._position)
+        self._waiting.setdefault(one.name, []).append(one)
+        try:
+            yield one
+        finally:
+            self._waiting[one.name].remove(one)
+            if not self._waiting[one.name]:
+                del self._waiting[one.name]
+            if not self._waiting:
+                self._end()
+
+    async def answer(self, one: Expected, launch: Launch, told: Json, now: datetime) -> "tuple[Json, datetime]":
+        """The answer to what was told when the API server's clock showed ``now``, and what it shows then.
+
+        Waits for ever. Raises Unanswered where the user's own cannot be read.
+        """
+        began, generation = asyncio.get_running_loop().time(), told["metadata"].get("generation", 0)
+        self._begin(told)
+        look, pause = not self._covers(one, told), _DOUBT_SECONDS
+        while True:
+            if look:
+                known, date = await self._reader.user_quota(launch.user, str(one.since or 0))
+                if known and _is_answered(known, generation):
+                    return known, date
+            elif one.found is not None and _is_answered(one.found, generation):
+                waited = asyncio.get_running_loop().time() - began
+                return one.found, now + timedelta(seconds=int(waited))
+            watched = one.since is not None
+            look = not await one.told(pause if watched else _POLL_SECONDS) or one.since is None
+            pause *= 2
+
+    def _covers(self, one: Expected, told: Json) -> bool:
+        """Whether the watch tells of all that comes after what was told, and began before it could."""
+        revision = _revision(told)
+        return one.since is not None and revision is not None and one.since <= revision
+
+    def _begin(self, told: Json) -> None:
+        """Watch from what was told on, unless it is watched already."""
+        start = _revision(told)
+        if self._watch is not None or start is None:
+            return
+        self._position = start
+        for one in self._all():
+            one.since = None if one.alone else start
+        self._watch = asyncio.ensure_future(self._watches(start))
+        self._watch.add_done_callback(self._over)
+
+    async def _watches(self, start: int) -> None:
+        number = 0
+        async for change in self._reader.changes(str(start), self._seconds):
+            number += 1
+            self._take(change)
+            if number % _CHANGES == 0:
+                await asyncio.sleep(0)
+
+    def _take(self, change: Json) -> None:
+        """Raises ValueError where the watch is told to begin anew: who waits looks then."""
+        found = change["object"]
+        if change["type"] == "ERROR":
+            raise ValueError(str(found.get("message", "")))
+        self._position = _revision(found)
+        if change["type"] == "DELETED":
+            return
+        for one in self._waiting.get(found["metadata"]["name"], ()):
+            one.found = found
+            one.news.set()
+
+    def _all(self) -> Iterator[Expected]:
+        for waiting in self._waiting.values():
+            yield from waiting
+
+    def _over(self, watch: "asyncio.Task[None]") -> None:
+        """It has ended before the last launch had its answer: they look for themselves."""
+        _looked_at(watch)
+        if self._watch is watch:
+            self._watch = self._position = None
+            for one in self._all():
+                one.since, one.alone = None, True
+                one.news.set()
+
+    def _end(self) -> None:
+        if self._watch is not None:
+            watch, self._watch, self._position = self._watch, None, None
+            watch.cancel()
+
+
+def _revision(found: Json) -> "int | None":
+    """The resourceVersion; None: it is of no form that can be compared."""
+    told = str(found["metadata"].get("resourceVersion", ""))
+    return int(told) if told.isdecimal() and told.isascii() else None
+
+
+# --- Telling the operator of users, where no launch waits for it ---
+
+#: Users that are told at a time, and that can wait to be; and for how many seconds: one who is told later could be one
+#: too many, of a hub that is full by then.
+_TOLD_AT_ONCE, _MOST_USERS, _TOLD_SECONDS = 4, 1000, 5.0
+
+
+class Complaints:
+    """What goes wrong off the launches' path is said once for each cause, until it works again."""
+
+    def __init__(self, log: Any, words: str) -> None:
+        self._log, self._words = log, words
+        self._last = ""
+
+    def of(self, fault: "Unanswered") -> None:
+        """Say it, where it is news."""
+        if fault.cause != self._last:
+            self._last = fault.cause
+            self._log.warning("hubquota: %s: %s", self._words, fault)
+
+    def none(self) -> None:
+        """It works."""
+        self._last = ""
+
+
+@dataclass
+class Untold:
+    """A user of whom the operator is to be told; ``told``: what is there then, None: it could not be told.
+
+    ``until``: by the loop's clock, when it is too late.
+    """
+
+    user: str
+    groups: Sequence[str]
+    known: "Json | None"
+    told: "asyncio.Future[tuple[Json, datetime] | None]"
+    until: float
+
+
+class Herald:
+    """Tells the operator of users, a few at a time. Of more than can wait, the oldest are left out and counted."""
+
+    def __init__(self, reader: Reader, log: Any, metrics: Metrics, most: int = _MOST_USERS) -> None:
+        self._reader, self._metrics, self._most = reader, metrics, most
+        self._complaints = Complaints(log, "the operator cannot be told of a user, whose launch went on")
+        self._waiting: deque[Untold] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def tell(
+        self, user: str, groups: Sequence[str], known: "Json | None"
+    ) -> "asyncio.Future[tuple[Json, datetime] | None]":
+        """Have it told when there is time."""
+        if len(self._waiting) >= self._most:
+            self._lose(self._waiting.popleft())
+        loop = asyncio.get_running_loop()
+        told = loop.create_future()
+        self._waiting.append(Untold(user, groups, known, told, loop.time() + _TOLD_SECONDS))
+        if len(self._tasks) < _TOLD_AT_ONCE:
+            self._tasks.add(task := asyncio.ensure_future(self._run()))
+            task.add_done_callback(self._tasks.discard)
+        return told
+
+    async def _run(self) -> None:
+        while self._waiting:
+            one = self._waiting.popleft()
+            try:
+                if asyncio.get_running_loop().time() > one.until:
+                    raise _too_slow(_TOLD_SECONDS)
+                told = await self._reader.declare(one.user, one.groups, one.known)
+            except Exception as fault:
+                self._complaints.of(fault if isinstance(fault, Unanswered) else _unexpected(fault))
+                self._lose(one)
+            else:
+                self._complaints.none()
+                if not one.told.done():
+                    one.told.set_result(told)
+
+    def _lose(self, one: Untold) -> None:
+        self._metrics.untold.inc()
+        if not one.told.done():
+            one.told.set_result(None)
 
 
 # --- Telling the operator what was decided, off the launch's path; docs/decisions-of-launches.md has the form ---
@@ -1283,7 +1742,9 @@ class Teller:
     most: int = 1000
     _waiting: "deque[Json]" = field(default_factory=deque)
     _task: "asyncio.Task[None] | None" = None
-    _complained: str = ""
+
+    def __post_init__(self) -> None:
+        self._complaints = Complaints(self.log, "the operator cannot be told of decisions")
 
     def tell(self, event: Json) -> None:
         """Have it written when there is time."""
@@ -1306,7 +1767,7 @@ class Teller:
             try:
                 await self.send(event)
             except Unanswered as fault:
-                self._complain(fault)
+                self._complaints.of(fault)
                 if not fault.waited:
                     self.metrics.dropped.inc()  # the same again would be answered the same
                     continue
@@ -1314,17 +1775,12 @@ class Teller:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             except Exception as fault:
-                self._complain(Unanswered(f"{type(fault).__name__}: {fault}", "internal"))
+                self._complaints.of(_unexpected(fault))
                 self.metrics.dropped.inc()
             else:
-                pause, self._complained = _FIRST_PAUSE, ""
+                pause = _FIRST_PAUSE
+                self._complaints.none()
                 self.metrics.events.inc()
-
-    def _complain(self, fault: Unanswered) -> None:
-        """Once for each cause, until it works again."""
-        if fault.cause != self._complained:
-            self._complained = fault.cause
-            self.log.warning("hubquota: the operator cannot be told of decisions: %s", fault)
 
 
 # --- The hub's own ways: a refusal, annotations of the pod, the progress of a launch ---
@@ -1458,8 +1914,23 @@ def _tell_in_progress(seconds: float) -> None:
 
 # --- The hook itself ---
 
-_POLL_SECONDS = 0.1
 _RETRY_SPREAD = 61
+
+
+@dataclass
+class Asked:
+    """What was read for a launch. ``declares``: the operator has to be told of the user; ``waits``: and to answer."""
+
+    known: "Json | None"
+    shared: Shared
+    groups: Sequence[str]
+    declares: bool = False
+    waits: bool = False
+
+    @property
+    def now(self) -> datetime:
+        """The API server's clock."""
+        return self.shared.now
 
 
 class Gate:
@@ -1471,6 +1942,9 @@ class Gate:
         self._metrics = Metrics(REGISTRY)
         self._reader: Reader | None = None
         self._teller: Teller | None = None
+        self._herald: Herald | None = None
+        self._answers: Answers | None = None
+        self._turns = Turns()
         #: Of the API server, and of the operator's answers: one may be there without the other.
         self._reading, self._answering = Breaker(), Breaker()
         self._later: set[asyncio.Future[None]] = set()
@@ -1490,6 +1964,7 @@ class Gate:
             self._fail(spawner, Launch(spawner.user.name, spawner.name or "", "", {}), fault)
 
     async def _judged(self, spawner: Any) -> None:
+        await self._turns.mine()
         try:
             launch = await self._launch(spawner)
         except Unusable as fault:
@@ -1504,7 +1979,7 @@ class Gate:
             made[f"{_OURS}decision"] = decisions[0].id
         _annotate(spawner, made)
         if answer is not None and answer.first:
-            self._later.add(task := asyncio.ensure_future(self._tell_later(spawner, launch)))
+            self._later.add(task := asyncio.ensure_future(self._tell_later(spawner, launch, answer)))
             task.add_done_callback(self._later.discard)
         else:
             _show(spawner, *(progress_message(answer.verdict, launch, answer.now) if answer else ("", "")))
@@ -1524,26 +1999,29 @@ class Gate:
         self._metrics.allowed.inc()
         return answer, self._tell_of(spawner, launch, answer, "warned", "observed")
 
-    async def _tell_later(self, spawner: Any, launch: Launch) -> None:
+    async def _tell_later(self, spawner: Any, launch: Launch, first: Answer) -> None:
         """A first launch does not wait for the operator, but its page tells what is left as soon as that is known."""
         text, page = "", ""
         try:
-            answer = await asyncio.wait_for(self._first_answer(launch), self._options.first_launch_timeout)
+            answer = await asyncio.wait_for(
+                self._later_answer(spawner, launch, first), self._options.first_launch_timeout
+            )
             text, page = progress_message(answer.verdict, launch, answer.now)
         except Exception as fault:
             spawner.log.debug("hubquota: nothing to tell %r while the server starts: %s", launch.user, fault)
         finally:
             _show(spawner, text, page)
 
-    async def _first_answer(self, launch: Launch) -> Answer:
-        reader, pause = self._reader, _POLL_SECONDS
-        while reader is not None:
-            known, now = await reader.user_quota(launch.user)
-            if known and "status" in known:
-                return _answer(known, replace(await reader.shared(), now=now), launch)
-            await asyncio.sleep(pause)
-            pause *= 2  # launches that wait for an answer go first
-        raise Unanswered("there is no reader yet", "internal")
+    async def _later_answer(self, spawner: Any, launch: Launch, first: Answer) -> Answer:
+        reader = self._reader_for(spawner)
+        answers = self._answers_of(reader)
+        with answers.expecting(launch.user) as one:
+            told = await first.told if first.told is not None else None
+            if told is None:
+                raise Unanswered("the operator could not be told of the user", "internal")
+            known, now = await answers.answer(one, launch, *told)
+        policies = await reader.policies.within(_POLICIES_SECONDS)
+        return _answer(known, Shared(policies, None, now), launch)
 
     async def _launch(self, spawner: Any) -> Launch:
         """What this launch asks for. Raises Unusable."""
@@ -1589,77 +2067,114 @@ class Gate:
             self._reader = Reader(self._namespace(spawner), self._options.timeout)
         return self._reader
 
+    def _answers_of(self, reader: Reader) -> Answers:
+        if self._answers is None:
+            self._answers = Answers(reader, 2 * self._options.first_launch_timeout)
+        return self._answers
+
     async def _ask(self, spawner: Any, launch: Launch, groups: Sequence[str]) -> Answer:
         """The operator's word. Raises Unanswered."""
         reader = self._reader_for(spawner)
-        with self._reading.guard(), _readable(launch):
+        ends = asyncio.get_running_loop().time() + self._options.timeout
+        with _readable(launch):
+            asked = await self._in_time(lambda: self._asked(reader, launch, groups), ends)
+            if asked.waits:
+                known, now = await self._answered(spawner, reader, launch, asked, ends)
+                return _concluded(known, replace(asked.shared, now=now), launch)
+            if asked.known is None or not _has_status(asked.known):
+                return self._first(spawner, reader, launch, asked)
+            return _concluded(asked.known, asked.shared, launch)
+
+    async def _in_time(self, call: "Callable[[], Awaitable[T]]", ends: float) -> T:
+        """What is asked of the API server, until the decision's deadline. Raises Unanswered."""
+        with self._reading.guard():
             try:
-                asked = self._asked(reader, launch, groups)
-                known, shared, told = await asyncio.wait_for(asked, self._options.timeout)
+                return await asyncio.wait_for(call(), ends - asyncio.get_running_loop().time())
             except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
                 raise _too_slow(self._options.timeout) from None
-        with _readable(launch):
-            return await self._concluded(spawner, launch, known, shared, told)
 
-    async def _concluded(
-        self, spawner: Any, launch: Launch, known: "Json | None", shared: Shared, told: "Json | None"
-    ) -> Answer:
-        reader = self._reader_for(spawner)
-        if told is not None:
-            known, now = await self._declared(spawner, reader, launch, (known, shared.now), told)
-            shared = replace(shared, now=now)
-        if known is None:
-            return Answer(Verdict(), (), shared.now, first=True)
-        if _is_ignored(known):
-            summary = known["status"].get("summary", "ignored")
-            raise Unanswered(f"UserQuota {known['metadata']['name']} is {summary}", "ignored")
-        return _answer(known, shared, launch)
+    def _first(self, spawner: Any, reader: Reader, launch: Launch, asked: Asked) -> Answer:
+        """No usage, and nothing that refuses without usage: the operator is told behind the launch, not waited for."""
+        if self._herald is None:
+            self._herald = Herald(reader, spawner.log, self._metrics)
+        if asked.declares or asked.known is None:
+            told = self._herald.tell(launch.user, asked.groups, asked.known)
+        else:  # another launch has told it
+            told = asyncio.get_running_loop().create_future()
+            told.set_result((asked.known, asked.now))
+        return Answer(Verdict(), (), asked.now, first=True, told=told)
 
-    async def _asked(
-        self, reader: Reader, launch: Launch, groups: Sequence[str]
-    ) -> "tuple[Json | None, Shared, Json | None]":
-        """The user's UserQuota, what all share, and what was told the operator that has to be waited for."""
-        (known, now), shared = await asyncio.gather(reader.user_quota(launch.user), reader.shared())
-        _believable(shared, self._options.max_staleness)
-        # Who comes at the very second that was told is let through: what is shared was read up to a second ago.
-        shared = replace(shared, now=max(now, shared.now))
+    async def _asked(self, reader: Reader, launch: Launch, groups: Sequence[str]) -> Asked:
+        """The user's UserQuota, and of what all share as much as this launch needs."""
+        reader.beat.begin()
+        known, now = await reader.user_quota(launch.user)
+        kept = await self._chosen_of(groups)
+        if len(kept) < len(groups):  # which are kept hangs on the policies
+            await reader.policies.within(_POLICIES_SECONDS)
+            kept = await self._chosen_of(groups)
+        settled = known is not None and _is_settled(known, kept)
+        shared = await self._shared(reader, known, settled, now)
         _own(known, launch)
-        if known is None and shared.at_cap:
+        if settled:
+            return Asked(known, shared, kept)
+        # One that is ignored may be mended by writing its spec anew. One that needs no telling another launch has told
+        # a moment ago, and both wait for the same answer.
+        declares = known is None or _is_ignored(known) or not _is_told(known, kept)
+        waits = _has_status(known) or any(_matters(p, launch.user, kept) for p in shared.policies.values())
+        return Asked(known, shared, kept, declares, waits)
+
+    async def _shared(self, reader: Reader, known: "Json | None", settled: bool, now: datetime) -> Shared:
+        """What all launches share. Raises Unanswered where the operator's word does not count, or the hub is full."""
+        policies: Mapping[str, Json] = {}
+        if known is None or not settled or _leans_on_policies(known):
+            policies = await reader.policies.within(_POLICIES_SECONDS)
+        beat = await self._believed(reader, now, _AGAIN_SECONDS if known is None else _HEARTBEAT_SECONDS)
+        if known is None and beat.at_cap:
             raise Unanswered(
-                f"the hub is at its cap of {shared.at_cap} UserQuotas, so this user gets none: delete the UserQuotas "
+                f"the hub is at its cap of {beat.at_cap} UserQuotas, so this user gets none: delete the UserQuotas "
                 "of users who are gone, or raise the operator's max_user_quotas",
                 "cap",
             )
-        kept = await self._chosen_of(groups)
-        told = known
-        # One that is ignored may be mended by writing its spec anew.
-        if known is None or _is_ignored(known) or sorted(known["spec"].get("groups", ())) != kept:
-            told = await reader.declare(launch.user, kept, known)
-        elif _is_answered(known):
-            return known, shared, None
-        # Else another launch has told it a moment ago, and both wait for the same answer.
-        waits = _has_status(known) or any(_matters(p, launch.user, kept) for p in shared.policies.values())
-        return known, shared, told if waits else None  # no usage, and nothing that refuses without usage
+        # Who comes at the very second that was told is let through, whichever answer told the time.
+        return Shared(policies, beat.renewed, max(now, beat.read))
 
-    async def _declared(
-        self, spawner: Any, reader: Reader, launch: Launch, before: "tuple[Json | None, datetime]", told: Json
+    async def _believed(self, reader: Reader, now: datetime, seconds: float) -> Beat:
+        """The heartbeat, read within so many seconds; one that looks too old is read anew. Raises Unanswered."""
+        most = self._options.max_staleness
+        beat = await reader.beat.within(seconds)
+        if _doubt(beat, now, most) is not None:
+            beat = await reader.beat.within(_AGAIN_SECONDS)
+        fault = _doubt(beat, max(now, beat.read), most)
+        if fault is not None:
+            raise fault
+        return beat
+
+    async def _answered(
+        self, spawner: Any, reader: Reader, launch: Launch, asked: Asked, ends: float
     ) -> "tuple[Json, datetime]":
-        """The operator's answer to what it was told, for as long as may be waited; past that the old one holds."""
-        try:
-            with self._answering.guard():
-                return await self._answered(reader, launch, told["metadata"]["generation"])
-        except Unanswered as fault:
-            known, now = before
-            if known is None or not _has_status(known):
-                raise
-            if not _is_ignored(known):
-                spawner.log.warning("hubquota: %r is judged by the groups of before: %s", launch.user, fault)
-            return known, now
+        """The operator's answer to what it is told, for as long as may be waited; past that the old one holds."""
+        known = asked.known
+        with self._answers_of(reader).expecting(launch.user) as one:
+            if known is None or asked.declares:
+                told, now = await self._in_time(lambda: reader.declare(launch.user, asked.groups, known), ends)
+            else:
+                told, now = known, asked.now
+            try:
+                with self._answering.guard():
+                    return await self._waited(reader, one, launch, told, now)
+            except Unanswered as fault:
+                if known is None or not _has_status(known):
+                    raise
+                if not _is_ignored(known):
+                    spawner.log.warning("hubquota: %r is judged by the groups of before: %s", launch.user, fault)
+                return known, asked.now
 
-    async def _answered(self, reader: Reader, launch: Launch, generation: int) -> "tuple[Json, datetime]":
+    async def _waited(
+        self, reader: Reader, one: Expected, launch: Launch, told: Json, now: datetime
+    ) -> "tuple[Json, datetime]":
         seconds = self._options.first_launch_timeout
         try:
-            return await asyncio.wait_for(self._polled(reader, launch, generation), seconds)
+            return await asyncio.wait_for(self._answers_of(reader).answer(one, launch, told, now), seconds)
         except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
             raise Unanswered(
                 f"the operator has not answered for {launch.user!r} in {seconds:g} s: see its log, and whether it is "
@@ -1667,13 +2182,6 @@ class Gate:
                 "unanswered",
                 waited=True,
             ) from None
-
-    async def _polled(self, reader: Reader, launch: Launch, generation: int) -> "tuple[Json, datetime]":
-        while True:
-            known, now = await reader.user_quota(launch.user)
-            if known and _is_answered(known, generation):
-                return known, now
-            await asyncio.sleep(_POLL_SECONDS)
 
     def _mark_unknown(self, spawner: Any, verdict: Verdict) -> None:
         """Say once of each what this hook does not know, and takes for Observe."""

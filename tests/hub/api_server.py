@@ -20,7 +20,10 @@ Failure = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
 
 
 class FakeApi:
-    """What the hook asks of an API server. ``failing``: asked first; None: it goes on as if nothing was."""
+    """What the hook asks of an API server. ``failing``: asked first; None: it goes on as if nothing was.
+
+    ``watched``: whether UserQuotas may be watched. ``log``: method and path of each call.
+    """
 
     def __init__(self) -> None:
         self.now = datetime.now(UTC).replace(microsecond=0)
@@ -31,9 +34,30 @@ class FakeApi:
         self.events: list[Json] = []
         self.failing: Failure | None = None
         self.asked = 0
+        self.log: list[str] = []
+        self.watched = False
+        self.watches: list[web.StreamResponse] = []
+        self._revision, self._changes = 100, list[tuple[int, bytes]]()
+
+    def answer(self, name: str, status: Json) -> None:
+        """Write a status, as the operator does."""
+        self.quotas[name] = {**self.quotas[name], "status": status}
+        self.change(name)
+
+    def change(self, name: str, kind: str = "MODIFIED") -> None:
+        """Have a UserQuota as it is now told to all who watch."""
+        self._revision += 1
+        found = self.quotas[name]
+        found["metadata"]["resourceVersion"] = str(self._revision)
+        self._changes.append((self._revision, json.dumps({"type": kind, "object": found}).encode() + b"\n"))
+
+    def asked_for(self, part: str) -> int:
+        """Calls of which method and path hold this."""
+        return sum(part in line for line in self.log)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked += 1
+        self.log.append(f"{request.method} {request.path_qs}")
         failed = await self.failing(request) if self.failing else None
         return failed or await self._answer(request)
 
@@ -51,13 +75,35 @@ class FakeApi:
         return await self._user_quota(request, name)
 
     async def _user_quota(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
+        if "watch" in request.query:
+            return await self._watch(request)
         if request.method == "GET":
             return self._json(self.quotas.get(name, {}), 200 if name in self.quotas else 404)
         told = await request.json()
-        made = self.quotas.setdefault(name or told["metadata"]["name"], {"metadata": {"name": name, "generation": 0}})
+        name = name or told["metadata"]["name"]
+        made = self.quotas.setdefault(name, {"metadata": {"name": name, "generation": 0}})
         made["metadata"]["generation"] += 1
         made["spec"] = told["spec"]
+        self.change(name, "ADDED" if request.method == "POST" else "MODIFIED")
         return self._json(made)
+
+    async def _watch(self, request: web.BaseRequest) -> web.StreamResponse:
+        """What changes after a resourceVersion, for as long as somebody listens."""
+        if not self.watched:
+            return self._json({"message": "not allowed"}, 403)
+        watch, told = web.StreamResponse(), 0
+        await watch.prepare(request)
+        self.watches.append(watch)
+        try:
+            while watch in self.watches and request.transport is not None:
+                for revision, line in self._changes[told:]:
+                    if revision > int(request.query["resourceVersion"]):
+                        await watch.write(line)
+                told = len(self._changes)
+                await asyncio.sleep(0.01)
+        finally:
+            self.watches = [other for other in self.watches if other is not watch]
+        return watch
 
     def _json(self, body: Json, status: int = 200) -> web.Response:
         date = self.now.strftime("%a, %d %b %Y %H:%M:%S GMT")

@@ -160,7 +160,7 @@ async def test_after_failures_in_a_row_nobody_waits_until_one_launch_has_tried(
     assert api.asked - asked <= 3  # the telling of decisions alone goes on trying
     assert "not tried again for this launch" in caplog.text
     monkeypatch.setattr(hook, "_REST", 0.0)
-    monkeypatch.setattr(hook, "_SHARED_SECONDS", 0.0)
+    monkeypatch.setattr(hook, "_HEARTBEAT_SECONDS", 0.0)
     api.failing = None
     hub._options.timeout = hub._reader_for(spawner()).timeout = 20.0  # the machine may be slow too
     before = count("allowed")

@@ -29,8 +29,11 @@ c.JupyterHub.authenticate_prometheus = False
 c.JupyterHub.cleanup_servers = False
 c.KubeSpawner.start_timeout = 3600  # nobody runs the pods
 """
-#: What a test has arranged holds for the next launch: else what all launches share is read once a second.
-AT_ONCE = "\nimport hubquota_hook; hubquota_hook._SHARED_SECONDS = 0.0"
+#: What a test has arranged holds for the next launch: else what all launches share may be older.
+AT_ONCE = """
+import hubquota_hook
+hubquota_hook._AGAIN_SECONDS = hubquota_hook._POLICIES_SECONDS = hubquota_hook._HEARTBEAT_SECONDS = 0.0
+"""
 
 
 @pytest.fixture(scope="module")

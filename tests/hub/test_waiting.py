@@ -1,0 +1,245 @@
+"""Launches that wait for the operator share one watch; where it fails or tells nothing, each looks for itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tornado.web import HTTPError
+
+import hubquota_hook as hook
+from tests.hub.api_server import FakeApi, Json, eventually, known, serving, spawner, used_up
+
+POOL = {
+    "metadata": {"name": "pool", "generation": 1},
+    "spec": {"scope": {"everyone": True}, "sharing": "Shared", "limit": {"value": 1, "unit": "GiB-hours"}},
+}
+WATCH, OWN = "watch=1", "GET /apis/hubquota.dev/v1alpha1/namespaces/hub/userquotas/"
+
+
+@pytest.fixture
+async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
+    """Every first launch waits for the operator."""
+    made = FakeApi()
+    made.watched, made.policies = True, [POOL]
+    # Nobody looks for themselves beside a watch, unless a test is about it.
+    monkeypatch.setattr(hook, "_DOUBT_SECONDS", 3600.0)
+    async with serving(made, monkeypatch):
+        yield made
+
+
+def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
+    return hook.Gate(
+        hook.HubQuota(**{"timeout": 20.0, "first_launch_timeout": 20.0, "failover_open": False} | traits), None
+    )
+
+
+def begun(hub: hook.Gate, *users: str) -> list["asyncio.Task[None]"]:
+    return [asyncio.ensure_future(hub.pre_spawn(spawner(user))) for user in users]
+
+
+def answer(api: FakeApi, user: str, *quotas: Json) -> None:
+    api.answer(user, known(user, *quotas)["status"])
+
+
+async def test_a_class_s_first_launches_share_one_watch_which_ends_with_the_last_answer(api: FakeApi) -> None:
+    users = [f"u{n:03}" for n in range(100)]
+    launches = begun(gate(), *users)
+    await eventually(lambda: len(api.quotas) == 100)
+    for user in users[1:]:
+        answer(api, user)
+    await asyncio.gather(*launches[1:])
+    assert len(api.watches) == 1
+    assert not launches[0].done()
+    answer(api, users[0])
+    await launches[0]
+    await eventually(lambda: not api.watches)
+    assert api.asked_for(WATCH) == 1
+    # One look before it is told of; those told of before the watch began may look once more.
+    assert api.asked_for(OWN) <= 100 + 2 * hook._IN_FLIGHT
+
+
+async def test_what_the_watch_tells_decides(api: FakeApi) -> None:
+    launches = begun(gate(), "alice", "bob")
+    await eventually(lambda: len(api.quotas) == 2)
+    answer(api, "alice", used_up(api))
+    answer(api, "bob")
+    told = await asyncio.gather(*launches, return_exceptions=True)
+    assert [getattr(fault, "reason", fault) for fault in told] == ["compute-quota-exceeded", None]
+
+
+async def test_a_quota_that_opened_while_a_launch_waited_does_not_refuse_it(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    [launch] = begun(gate(first_launch_timeout=3600), "alice")
+    await eventually(lambda: bool(api.watches))
+    start, end = (f"{api.now + timedelta(seconds=s):%Y-%m-%dT%H:%M:%SZ}" for s in (-60, 60))
+    plain = loop.time
+    monkeypatch.setattr(loop, "time", lambda: plain() + 61)
+    answer(api, "alice", used_up(api, blocked=[{"from": start, "until": end}]))
+    await launch
+
+
+async def test_an_answer_to_what_was_told_before_is_not_taken_for_the_answer(api: FakeApi) -> None:
+    api.quotas["alice"] = known("alice")
+    [launch] = begun(gate(), "alice")
+    await launch
+    other = asyncio.ensure_future(gate().pre_spawn(spawner("alice", "staff")))
+    await eventually(lambda: bool(api.watches))
+    api.answer("alice", known()["status"] | {"observedGeneration": 1, "summary": "of before"})
+    await eventually(lambda: api.watches != [])
+    assert not other.done()
+    api.answer("alice", known("alice", used_up(api))["status"] | {"observedGeneration": 2})
+    with pytest.raises(HTTPError):
+        await other
+
+
+async def test_who_was_answered_before_the_watch_began_looks_once_and_does_not_wait(api: FakeApi) -> None:
+    """The operator answers each POST at once; the watch begins after the first that comes back."""
+    free = asyncio.Event()
+
+    async def late(request: web.BaseRequest) -> web.StreamResponse | None:
+        if request.method != "POST" or "/events" in request.path:
+            return None
+        made = await api._answer(request)
+        name = (await request.json())["metadata"]["name"]
+        answer(api, name)
+        if name == "early":
+            await free.wait()
+        return made
+
+    api.failing = late
+    hub = gate()
+    early = begun(hub, "early")
+    await eventually(lambda: "early" in api.quotas)
+    others = begun(hub, "later", "last")
+    await asyncio.gather(*others)
+    free.set()
+    await asyncio.gather(*early)
+
+
+async def test_an_answer_that_overtakes_what_was_told_is_kept_for_the_launch(api: FakeApi) -> None:
+    """While a watch is under way, the operator is faster than the API server's answer to the hook."""
+    hub, free = gate(), asyncio.Event()
+    waiting = begun(hub, "first")
+    await eventually(lambda: bool(api.watches))
+
+    async def late(request: web.BaseRequest) -> web.StreamResponse | None:
+        if request.method != "POST" or "/events" in request.path:
+            return None
+        made = await api._answer(request)
+        answer(api, "quick")
+        await free.wait()
+        return made
+
+    api.failing = late
+    quick = begun(hub, "quick")
+    await eventually(
+        lambda: any(one.found for one in hub._answers._waiting.get("quick", ())) if hub._answers else False
+    )
+    before = api.asked_for(OWN)
+    free.set()
+    await asyncio.gather(*quick)
+    assert api.asked_for(OWN) == before
+    answer(api, "first")
+    await asyncio.gather(*waiting)
+
+
+async def test_a_second_launch_of_one_who_was_answered_meanwhile_looks_for_itself(api: FakeApi) -> None:
+    hub = gate()
+    first, other = begun(hub, "alice", "other")
+    await eventually(lambda: len(api.quotas) == 2)
+    held = asyncio.Event()
+
+    async def hold(request: web.BaseRequest) -> web.StreamResponse | None:
+        """It reads what is there before the answer, and has it after."""
+        if request.method == "GET" and "/userquotas/alice" in request.path and not held.is_set():
+            before = await api._answer(request)
+            await held.wait()
+            return before
+        return None
+
+    await eventually(lambda: bool(api.watches))
+    api.failing = hold
+    second = asyncio.ensure_future(hub.pre_spawn(spawner("alice", name="second")))
+    asked = api.asked_for("userquotas/alice")
+    await eventually(lambda: api.asked_for("userquotas/alice") > asked)
+    answer(api, "alice")
+    await first
+    held.set()
+    await second
+    answer(api, "other")
+    await other
+
+
+@pytest.mark.parametrize("trouble", ["ended", "cut", "no JSON", "expired"])
+async def test_where_the_watch_fails_each_launch_looks_for_itself(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    launches = begun(gate(), "alice", "bob")
+    await eventually(lambda: len(api.watches) == 1 and len(api.quotas) == 2)
+    [watch] = api.watches
+    if trouble == "ended":
+        api.watches = []
+    elif trouble == "cut":
+        assert watch._req is not None
+        assert watch._req.transport is not None
+        watch._req.transport.close()
+    else:
+        error = b'{"type":"ERROR","object":{"code":410,"metadata":{},"message":"too old resource version"}}'
+        await watch.write((error if trouble == "expired" else b"<html>") + b"\n")
+    api.watched = False
+    asked = api.asked_for(OWN)
+    await eventually(lambda: api.asked_for(OWN) >= asked + 4)
+    api.quotas["alice"]["status"] = known("alice", used_up(api))["status"]
+    api.quotas["bob"]["status"] = known("bob")["status"]
+    told = await asyncio.gather(*launches, return_exceptions=True)
+    assert [getattr(fault, "reason", fault) for fault in told] == ["compute-quota-exceeded", None]
+
+
+async def test_where_watching_is_not_allowed_each_launch_looks_for_itself(api: FakeApi) -> None:
+    api.watched = False
+    [launch] = begun(gate(), "alice")
+    await eventually(lambda: api.asked_for(OWN) > 3)
+    assert not launch.done()
+    api.quotas["alice"]["status"] = known("alice")["status"]
+    await launch
+
+
+async def test_a_watch_that_tells_nothing_any_more_is_not_relied_on(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook, "_DOUBT_SECONDS", 0.05)
+    [launch] = begun(gate(), "alice")
+    await eventually(lambda: bool(api.watches))
+    api.quotas["alice"]["status"] = known("alice")["status"]  # and nobody is told
+    await launch
+    assert api.asked_for(WATCH) == 1
+
+
+async def test_one_who_is_not_answered_in_time_leaves_no_watch_behind(api: FakeApi) -> None:
+    hub = gate(first_launch_timeout=0.3)
+    told = await asyncio.gather(*begun(hub, "alice", "bob"), return_exceptions=True)
+    assert [getattr(fault, "reason", fault) for fault in told] == ["compute-quota-failed"] * 2
+    await eventually(lambda: not api.watches)
+    assert hub._answers is not None
+    assert not hub._answers._waiting
+
+
+async def test_a_page_tells_what_is_left_as_soon_as_the_operator_has_answered_behind_the_launch(api: FakeApi) -> None:
+    api.policies = []
+    starting = spawner("alice")
+    await gate().pre_spawn(starting)
+    await eventually(lambda: bool(api.watches))
+    message = hook._message_of(starting)
+    assert not message.done()
+    left = used_up(api, used="1", blocked=[], enforcement="Deny")
+    answer(api, "alice", left)
+    told = await asyncio.wait_for(message, 20)
+    assert told is not None
+    assert "39 of 40 GiB-hours left" in told["message"]
+    assert api.asked_for(OWN) == 1
+    await eventually(lambda: not api.watches)
