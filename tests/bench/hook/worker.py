@@ -107,9 +107,10 @@ async def played(hooks: Hooks, settings: Json, asked: Json) -> Json:
     """A round of launches, ``at_once`` at a time."""
     launches = [spawner(settings, name, groups) for name, groups in asked["launches"]]
     unanswered, found, pause, busy = counted(), list[tuple[float, str]](), 0.0, 0.0
+    hook = hooks.next(asked["fresh"])  # a hub's own lives on from one launch to the next
     gc.collect()
     for first in range(0, len(launches), asked["at_once"]):
-        came, paused, took = await burst(hooks.next(asked["fresh"]), launches[first : first + asked["at_once"]])
+        came, paused, took = await burst(hook, launches[first : first + asked["at_once"]])
         found, pause, busy = found + came, max(pause, paused), busy + took
     told = {"seconds": [seconds for seconds, _ in found], "reasons": [reason for _, reason in found]}
     return told | {"pause": pause, "cpu": busy, "unanswered": counted() - unanswered, "memory": memory()}

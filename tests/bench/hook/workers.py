@@ -72,7 +72,7 @@ class Worker:
         self._process.communicate()
 
     def play(self, launches: Sequence[Launch], at_once: int, fresh: bool = True) -> Round:
-        """A round. ``fresh``: each burst meets a hook that remembers nothing of those before. Raises RuntimeError."""
+        """A round. ``fresh``: by a hook that remembers nothing of those before. Raises RuntimeError."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"launches": launches, "at_once": at_once, "fresh": fresh}) + "\n")
         self._process.stdin.flush()
