@@ -13,6 +13,9 @@ from tests.testbed.processes import NotReady, Program
 
 #: Seconds for a part to come back.
 _PATIENCE: Final = 300.0
+#: Seconds after which the others are left alone until it has: on a slow machine they would be killed faster than they
+#: start, and a storm in which nobody gets to work tells nothing.
+_MERCY: Final = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +62,54 @@ async def carry_out(
     kills: Mapping[str, Sequence[Kill]], victims: Mapping[str, Victim], told: Callable[[], None]
 ) -> None:
     """All kills, each part's one after the other. ``told`` is called at each. Raises NotReady."""
-    begun = time.monotonic()
+    begun, truce = time.monotonic(), Truce()
     async with asyncio.TaskGroup() as group:
         for part, ones in kills.items():
-            group.create_task(_end_again_and_again(ones, victims[part], begun, told))
+            group.create_task(_end_again_and_again(ones, victims[part], begun, told, truce))
 
 
-async def _end_again_and_again(kills: Sequence[Kill], victim: Victim, begun: float, told: Callable[[], None]) -> None:
+class Truce:
+    """Nobody is killed while a part has not come back for long."""
+
+    def __init__(self) -> None:
+        self._askers = 0
+        self._over = asyncio.Event()
+        self._over.set()
+
+    async def until_ready(self, victim: Victim) -> None:
+        """Wait until a part has done its work since it was last killed. Raises NotReady."""
+        try:
+            async with asyncio.timeout(_MERCY):
+                return await until_ready(victim)
+        except TimeoutError:
+            self._begin()
+        try:
+            await until_ready(victim)
+        finally:
+            self._end()
+
+    async def over(self) -> None:
+        """Wait until no part needs one."""
+        await self._over.wait()
+
+    def _begin(self) -> None:
+        self._askers += 1
+        self._over.clear()
+
+    def _end(self) -> None:
+        self._askers -= 1
+        if not self._askers:
+            self._over.set()
+
+
+async def _end_again_and_again(
+    kills: Sequence[Kill], victim: Victim, begun: float, told: Callable[[], None], truce: Truce
+) -> None:
     for kill in kills:
         await asyncio.sleep(begun + kill.at - time.monotonic())
         if not kill.hasty:
-            await until_ready(victim)
+            await truce.until_ready(victim)
+        await truce.over()
         victim.killed.append(time.time())
         await asyncio.to_thread(victim.kill or victim.program.kill)
         told()
