@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import replace
 from typing import Final
 
@@ -232,7 +232,7 @@ class Pods:
         labels = None if record is None else self._nodes.of(record.node)
         return record if record is None or labels is None else replace(record, node_labels=labels)
 
-    def _on_their_way_no_more(self, uids: Collection[str]) -> set[str]:
+    def _on_their_way_no_more(self, uids: Set[str]) -> set[str]:
         """Pods are gone that may have been on their way, and nobody told; returns to whom it matters."""
         return {user for user in self.meter.drop_all(uids) if self._counts_at_once(user)}
 

@@ -6,7 +6,7 @@ that may still be heard of are kept as records.
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -162,9 +162,9 @@ class Meter:
         account = self._accounts.get(user)
         return account is not None and account.pending.pop(uid, None) is not None
 
-    def drop_all(self, uids: Collection[str]) -> set[str]:
+    def drop_all(self, uids: Set[str]) -> set[str]:
         """Pods are on their way no more; returns the users of those that were."""
-        waiting = ((user, account.pending.keys() & set(uids)) for user, account in self._accounts.items())
+        waiting = ((user, account.pending.keys() & uids) for user, account in self._accounts.items())
         dropped = [(user, uid) for user, found in waiting if user is not None for uid in found]
         return {user for user, uid in dropped if self.drop(user, uid)}
 
