@@ -47,15 +47,19 @@ class Course:
         await self._hub.play(self._made)
 
     async def calm(self) -> None:
-        """Those that live after it, until the cluster holds what the plans leave in it. Raises TimeoutError."""
+        """Those that live after it, once all is done that a storm left to do. Raises TimeoutError.
+
+        A kubelet that is still behind would place some of them after the hub has deleted them.
+        """
+        await self._settled(self._made)
         await self._hub.play(self._calm)
-        await self._settled()
+        await self._settled(self._plans)
 
     async def judged(self) -> Judged:
         """Compare until nothing is wrong, or for as long as the operator may take."""
-        truths = truth.read(self._parts.hub_log, self._parts.kubelet_log, self._plans)
         deadline = time.monotonic() + _PATIENCE
         while True:
+            truths = truth.read(self._parts.hub_log, self._parts.kubelet_log, self._plans)
             records = await _records(self._parts.database, self._parts.namespace)
             compared = compare(truths, records, self._parts.listings.seen)
             wrong = await statuses.faults(self._rest, self._parts.namespace, records)
@@ -68,9 +72,9 @@ class Course:
     def _plans(self) -> Sequence[Plan]:
         return [*self._made, *self._calm]
 
-    async def _settled(self) -> None:
+    async def _settled(self, plans: Sequence[Plan]) -> None:
         """Wait until the cluster holds what the plans leave in it, and no more."""
-        every = (one for plan in self._plans for one in plan.chain())
+        every = (one for plan in plans for one in plan.chain())
         expected = {(one.number, one.name): _STAYS[one.way] for one in every if one.way in _STAYS}
         deadline = time.monotonic() + _PATIENCE
         while (found := await self._phases()) != expected:

@@ -18,6 +18,8 @@ SECOND = 1_000_000
 MIB = 2**20
 START, END = 1000 * SECOND, 1100 * SECOND
 PLAN = Plan(1, Way.EXITS, 0, "jupyter-a", "alice", "", ("staff",), 64, 100, Life())
+#: It lives when nothing is killed any more.
+CALM = replace(PLAN, number=1_000_001)
 #: It exited and was told so, is listed once, and then deleted.
 TRUTH = Truth(
     "u1",
@@ -75,8 +77,9 @@ def faults(truth: Truth, record: PodRecord | None, *listings: Listing) -> list[s
         (replace(TRUTH, finished=None, finished_told=None, leaving=None, gone=None), row(None), (BEFORE, AFTER)),
         (Truth("u1", PLAN), None, (BEFORE, AFTER)),
         (MISSED, None, ()),
+        (replace(FORCED, plan=CALM, scheduled_told=None), None, (BEFORE, AFTER)),
     ],
-    ids=["exact", "estimated", "due", "heard", "runs", "never placed", "unseen"],
+    ids=["exact", "estimated", "due", "heard", "runs", "never placed", "unseen", "deleted before it was placed"],
 )
 def test_what_can_be_is_no_fault(truth: Truth, record: PodRecord | None, listings: tuple[Listing, ...]) -> None:
     assert faults(truth, record, *listings) == []
@@ -112,7 +115,7 @@ HOLE = (
         (replace(TRUTH, resizes=(Resize(128 * MIB, START, None),)), row(segments=HOLE), (), "its stretches of memory"),
         (TRUTH, row(segments=HOLE), (), "was resized ()"),
         (replace(TRUTH, resizes=(Resize(128 * MIB, START, START),)), row(), (BEFORE,), "had been taken"),
-        (replace(TRUTH, plan=replace(PLAN, number=1_000_001)), None, (), "though nothing was killed any more"),
+        (replace(TRUTH, plan=CALM), None, (), "though nothing was killed any more"),
     ],
 )
 def test_each_fault_is_found(truth: Truth, record: PodRecord | None, listings: tuple[Listing, ...], words: str) -> None:
