@@ -2,8 +2,7 @@
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.edges import lines, truth
 from tests.testbed.hub import ROOT
 from tests.testbed.lives import LIFE, Life, Step
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import until
 from tests.testbed.processes import Program
 from tests.testbed.reading import Reader
 
@@ -64,13 +63,6 @@ def node(api: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Node]:
     found.program.start()
     yield found
     found.program.stop()
-
-
-def until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_life_is_lived_as_it_is_told(node: Node) -> None:

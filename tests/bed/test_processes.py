@@ -4,23 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.testbed.hub import ROOT
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import until
 from tests.testbed.processes import Program, free_port
-
-
-def until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

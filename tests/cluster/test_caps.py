@@ -15,7 +15,7 @@ import pytest
 
 from tests.cluster.test_operator import POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import until
 from tests.testbed.processes import Program, free_port
 
 pytestmark = pytest.mark.cluster
@@ -81,13 +81,6 @@ def operator(bench: Watched) -> Iterator[Program]:
     program = bench.started(resync_interval=5)
     yield program
     program.stop()
-
-
-def until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from hubquota.metrics import Metrics
 from tests.cluster.telling import event as event_of
 from tests.cluster.telling import quota, told
 from tests.ledger import conftest as of_ledgers
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import holds
 
 #: Wherever ledgers are tried.
 new_url, url, ledger = of_ledgers.new_url, of_ledgers.url, of_ledgers.ledger
@@ -76,19 +76,13 @@ def numbered(number: int, kind: str = "refused", **more: object) -> dict[str, An
     return event(told("alice", kind, quota("weekly", "u1"), id=f"decision-{number}", **more))
 
 
-async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not check():
-            await asyncio.sleep(0.01)
-
-
 async def test_each_is_kept_once_and_counted_once_however_often_it_is_told(bench: Bench) -> None:
     events = [numbered(1), numbered(2, kind="observed"), event(told(kind="failed-open", id="decision-3"))]
     async with bench.running():
         bench.decisions.see(events + events[:1])
-        await until(lambda: len(bench.followed) == 1)
+        await holds(lambda: len(bench.followed) == 1)
         bench.decisions.see(events)
-        await until(lambda: len(bench.followed) == 2)
+        await holds(lambda: len(bench.followed) == 2)
     assert sorted(await bench.ids()) == ["decision-1", "decision-2", "decision-3"]
     kinds = {kind: bench.metric("decisions", kind=str(kind)) for kind in DecisionKind}
     assert kinds == dict.fromkeys(DecisionKind, 0) | {
@@ -111,7 +105,7 @@ async def test_a_malformed_one_is_told_and_counted_once_and_its_neighbours_are_k
     async with bench.running():
         bench.decisions.see([numbered(1), bad, numbered(2)])
         bench.decisions.see([bad])
-        await until(lambda: bool(bench.followed))
+        await holds(lambda: bool(bench.followed))
     assert await bench.ids() == ["decision-1", "decision-2"]
     assert bench.metric("decisions_malformed") == 1
     assert caplog.text.count("hub=hub event=bad.1 tells no decision: Invalid JSON") == 1
@@ -131,11 +125,11 @@ async def test_while_the_ledger_is_away_they_wait_and_past_the_bound_the_oldest_
             for number in range(5):
                 bench.decisions.see([numbered(number)])
             bench.decisions.see([numbered(4)])
-            await until(lambda: "decisions are not kept, tried every" in caplog.text)
+            await holds(lambda: "decisions are not kept, tried every" in caplog.text)
             assert bench.metric("decisions_dropped") == 2
             assert caplog.text.count("3 decisions wait to be kept: the oldest are dropped") == 1
             ledger.away = False
-            await until(lambda: bool(bench.followed))
+            await holds(lambda: bool(bench.followed))
         assert await bench.ids() == ["decision-2", "decision-3", "decision-4"]
 
 
@@ -152,7 +146,7 @@ async def test_one_that_the_database_refuses_takes_no_other_with_it(
     monkeypatch.setattr(bench.ledger, "record_decisions", picky)
     async with bench.running():
         bench.decisions.see(map(numbered, range(5)))
-        await until(lambda: bool(bench.followed))
+        await holds(lambda: bool(bench.followed))
     assert sorted(await bench.ids()) == ["decision-0", "decision-1", "decision-3", "decision-4"]
     assert bench.metric("decisions_malformed") == 1
     assert "decision=decision-2 is not kept" in caplog.text
@@ -165,7 +159,7 @@ async def test_who_presses_start_again_and_again_has_the_status_written_once_a_m
     async with bench.running():
         for round_, one in enumerate([at(0), at(10), at(20, server="gpu"), at(5), at(80, server="gpu")]):
             bench.decisions.see([one])
-            await until(lambda n=round_: len(bench.followed) == n + 1)  # type: ignore[misc]
+            await holds(lambda n=round_: len(bench.followed) == n + 1)  # type: ignore[misc]
     assert [users for users, _ in bench.followed] == [
         {"alice": 0},
         {"alice": 60.0},  # the same again
@@ -187,7 +181,7 @@ async def test_a_status_brings_back_its_last_refusal_and_a_newer_one_stands(benc
     assert bench.decisions.last_refusal("bob") is bench.decisions.last_refusal("carol") is None
     async with bench.running():
         bench.decisions.see([numbered(1)])
-        await until(lambda: bool(bench.followed))
+        await holds(lambda: bool(bench.followed))
     bench.decisions.recall("alice", told_before)
     last = bench.decisions.last_refusal("alice")
     assert last is not None
@@ -200,7 +194,7 @@ async def test_a_status_brings_back_its_last_refusal_and_a_newer_one_stands(benc
 async def test_a_status_tells_a_user_of_no_other_decision(bench: Bench, kind: str) -> None:
     async with bench.running():
         bench.decisions.see([numbered(1, kind=kind)])
-        await until(lambda: bool(bench.followed))
+        await holds(lambda: bool(bench.followed))
     assert bench.decisions.last_refusal("alice") is None
     assert bench.followed[0][0] == {}
 
@@ -210,7 +204,7 @@ async def test_no_control_character_reaches_the_log_or_a_status(bench: Bench, ca
     evil = "eve\x1b[31m\n"
     async with bench.running():
         bench.decisions.see([event(told(evil, server="\x1b", reason="a\x1bb"), evil)])
-        await until(lambda: bool(bench.followed))
+        await holds(lambda: bool(bench.followed))
     last = bench.decisions.last_refusal(evil)
     assert last is not None
     assert last["reason"].isprintable()

@@ -23,8 +23,7 @@ from hubquota.domain.history import HowEnded, Membership, PodEnd, PodRecord, Pol
 from hubquota.domain.windows import SECOND
 from hubquota.ledger import Ledger
 from hubquota.metrics import Metrics
-from tests.cluster.test_scheduling import until
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import PATIENCE, holds
 
 NOW = 1_780_000_000 * SECOND
 MOST = 100
@@ -146,7 +145,7 @@ async def test_while_the_ledger_is_away_metering_goes_on_and_all_is_written_when
     world.ledger.broken = True
     async with world.running():
         world.pods.see([sight(1), sight(2)])
-        await until(lambda: world.ledger.failed >= 3)
+        await holds(lambda: world.ledger.failed >= 3)
         assert world.pods.see([sight(1, gone=True)]) == {"user1"}
         assert world.pods.see([sight(3)]) == {"user3"}
         assert world.pods.meter.open_count == 2
@@ -205,7 +204,7 @@ async def test_what_the_ledger_knows_more_is_metered_too(world: World) -> None:
     assert world.pods.meter.open_count == 1
     async with world.running():
         await world.written()
-        await until(lambda: world.told == [{"user1"}])
+        await holds(lambda: world.told == [{"user1"}])
     assert world.pods.meter.open_count == 0
 
 
@@ -235,10 +234,10 @@ async def test_other_notes_are_written_in_their_order_also_after_a_fault(world: 
     async with world.running():
         for revision in revisions:
             world.journal.note(lambda r=revision: world.ledger.record_policy_revision(r))  # type: ignore[misc]
-        await until(lambda: world.ledger.failed >= 2)
+        await holds(lambda: world.ledger.failed >= 2)
         world.journal.note(lambda: world.ledger.end_policy("uid", NOW + 9))
         world.ledger.broken = False
-        await until(lambda: world.turns == 2)
+        await holds(lambda: world.turns == 2)
         async with asyncio.timeout(PATIENCE):
             while [r.end for r in await world.ledger.policy_revisions("hub")] != [NOW + 2, NOW + 3, NOW + 9]:
                 await asyncio.sleep(0.01)
@@ -261,12 +260,12 @@ async def test_groups_are_noted_together_once_and_again_after_a_fault(ledger: Co
     try:
         ledger.broken = True
         memberships.note(seen[:1])
-        await until(lambda: ledger.failed == 1)
+        await holds(lambda: ledger.failed == 1)
         ledger.broken = False
         memberships.note(seen)
-        await until(lambda: ledger.written == 1)
+        await holds(lambda: ledger.written == 1)
         memberships.note([*seen, replace(seen[0], user="another")])
-        await until(lambda: ledger.written == 2)
+        await holds(lambda: ledger.written == 2)
         assert len(await ledger.users("hub")) == 101
         assert await ledger.groups_of("hub", ["user1", "nobody"]) == {"user1": frozenset({"g"})}
     finally:
@@ -283,7 +282,7 @@ async def test_that_no_groups_can_be_noted_is_said_once(
     task = asyncio.create_task(memberships.run())
     try:
         memberships.note([Seen("u", "uid", "1", 1, NOW, "alice", frozenset({"g"}))])
-        await until(lambda: ledger.failed >= 3)
+        await holds(lambda: ledger.failed >= 3)
         assert len([r for r in caplog.records if "groups are not noted" in r.message]) == 1
     finally:
         task.cancel()

@@ -8,7 +8,7 @@ import pytest
 
 from hubquota.cluster.api import Api, ApiError, Json
 from hubquota.cluster.leases import HEARTBEAT, WRITER, LeaseLost, Terms, WriterLease, beat, leases_path
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import holds
 
 pytestmark = pytest.mark.cluster
 QUICK = Terms(duration=4, renew_deadline=2.5, retry_period=0.1)
@@ -38,12 +38,6 @@ def worker(doing: list[str], name: str) -> Callable[[], Awaitable[None]]:
     return work
 
 
-async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not check():
-            await asyncio.sleep(0.02)
-
-
 async def ended(*tasks: "asyncio.Task[None]") -> None:
     for task in tasks:
         task.cancel()
@@ -53,12 +47,12 @@ async def ended(*tasks: "asyncio.Task[None]") -> None:
 async def test_of_two_operators_one_writes_and_the_other_follows_at_once(server: Api, namespace: str) -> None:
     doing: list[str] = []
     one = asyncio.create_task(WriterLease(server, namespace, "one", QUICK).hold(worker(doing, "one")))
-    await until(lambda: doing == ["one"])
+    await holds(lambda: doing == ["one"])
     two = asyncio.create_task(WriterLease(server, namespace, "two", QUICK).hold(worker(doing, "two")))
     await asyncio.sleep(2 * QUICK.duration)  # longer than a Lease holds: it is renewed
     assert doing == ["one"]
     await ended(one)
-    await until(lambda: doing == ["two"])
+    await holds(lambda: doing == ["two"])
     await ended(two)
     lease = await server.get(f"{leases_path(namespace)}/{WRITER}")
     assert (lease["spec"]["holderIdentity"], lease["spec"]["leaseTransitions"]) == ("", 1)
@@ -68,14 +62,14 @@ async def test_a_writer_that_is_cut_off_stops_before_a_standby_takes_over(server
     doing: list[str] = []
     cut = Cut(server)
     one = asyncio.create_task(WriterLease(cut, namespace, "one", QUICK).hold(worker(doing, "one")))
-    await until(lambda: doing == ["one"])
+    await holds(lambda: doing == ["one"])
     two = asyncio.create_task(WriterLease(server, namespace, "two", QUICK).hold(worker(doing, "two")))
     cut.cut = True
-    await until(lambda: "one" not in doing)
+    await holds(lambda: "one" not in doing)
     assert doing == []
     with pytest.raises(LeaseLost, match="could not be renewed"):
         await one
-    await until(lambda: doing == ["two"])
+    await holds(lambda: doing == ["two"])
     await ended(two)
 
 

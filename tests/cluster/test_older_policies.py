@@ -1,8 +1,6 @@
 """A QuotaPolicy that an older CRD let through gets a condition, and those beside it are applied."""
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from tests.cluster.test_caps import older_crd
 from tests.cluster.test_operator import POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import until
 
 pytestmark = pytest.mark.cluster
 GOOD: dict[str, Any] = POLICY["spec"]
@@ -33,13 +31,6 @@ HOPELESS = {"a-list", "a-float"}
 @pytest.fixture
 def bench(api: ControlPlane, namespace: str, tmp_path: Path) -> Bench:
     return Bench(api, namespace, tmp_path)
-
-
-def until(check: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def takes(bench: Bench, name: str, spec: object, *options: str) -> bool:

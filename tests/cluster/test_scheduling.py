@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from hubquota.cluster.scheduling import Key, Scheduler
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import holds
 
 A: Key = ("user", "a")
 
@@ -23,12 +23,6 @@ async def running(write: Callable[[Key], Awaitable[float | None]]) -> AsyncItera
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not check():
-            await asyncio.sleep(0.01)
-
-
 async def test_many_requests_become_two_writes_the_first_at_once() -> None:
     written: list[Key] = []
 
@@ -37,11 +31,11 @@ async def test_many_requests_become_two_writes_the_first_at_once() -> None:
 
     async with running(write) as scheduler:
         scheduler.request(A)
-        await until(lambda: len(written) == 1)
+        await holds(lambda: len(written) == 1)
         for _ in range(50):
             scheduler.request(A)
         scheduler.request(("user", "b"))
-        await until(lambda: written.count(A) == 2 and ("user", "b") in written)
+        await holds(lambda: written.count(A) == 2 and ("user", "b") in written)
         assert written == [A, ("user", "b"), A]
 
 
@@ -54,9 +48,9 @@ async def test_what_is_due_later_is_written_later_and_sooner_when_asked() -> Non
     async with running(write) as scheduler:
         scheduler.request(A, 3600)
         scheduler.request(("user", "b"), 0.01)
-        await until(lambda: written == [("user", "b")])
+        await holds(lambda: written == [("user", "b")])
         scheduler.request(A)
-        await until(lambda: written == [("user", "b"), A])
+        await holds(lambda: written == [("user", "b"), A])
 
 
 async def test_a_write_names_its_next_time_and_a_fault_is_tried_again() -> None:
@@ -69,7 +63,7 @@ async def test_a_write_names_its_next_time_and_a_fault_is_tried_again() -> None:
 
     async with running(write) as scheduler:
         scheduler.request(A)
-        await until(lambda: len(written) == 2)
+        await holds(lambda: len(written) == 2)
 
 
 async def test_one_object_s_fault_does_not_stop_another() -> None:
@@ -83,7 +77,7 @@ async def test_one_object_s_fault_does_not_stop_another() -> None:
     async with running(write) as scheduler:
         scheduler.request(A)
         scheduler.request(("user", "b"))
-        await until(lambda: ("user", "b") in written and written.count(A) == 2)
+        await holds(lambda: ("user", "b") in written and written.count(A) == 2)
 
 
 async def test_a_request_during_a_write_is_not_lost() -> None:
@@ -96,10 +90,10 @@ async def test_a_request_during_a_write_is_not_lost() -> None:
 
     async with running(write) as scheduler:
         scheduler.request(A)
-        await until(lambda: len(written) == 1)
+        await holds(lambda: len(written) == 1)
         scheduler.request(A)
         gate.set()
-        await until(lambda: len(written) == 2)
+        await holds(lambda: len(written) == 2)
 
 
 async def test_what_happens_does_not_wait_for_the_many_that_are_written_when_nothing_else_is_due() -> None:
@@ -114,10 +108,10 @@ async def test_what_happens_does_not_wait_for_the_many_that_are_written_when_not
     async with running(write) as scheduler:
         scheduler.trickle(many)
         await asyncio.sleep(0)
-        await until(lambda: len(scheduler._busy) == 8)
+        await holds(lambda: len(scheduler._busy) == 8)
         scheduler.request(A)
         gate.set()
-        await until(lambda: len(written) == 101)
+        await holds(lambda: len(written) == 101)
     assert written.index(A) <= 16
     assert set(written) == {A, *many}
 
@@ -131,10 +125,10 @@ async def test_whoever_was_written_just_now_is_written_before_the_many_where_it_
     many: list[Key] = [("user", str(i)) for i in range(100)]
     async with running(write) as scheduler:
         scheduler.request(A)
-        await until(lambda: written == [A])
+        await holds(lambda: written == [A])
         scheduler.request(A, spaced=False)
         scheduler.trickle(many)
-        await until(lambda: len(written) == 102)
+        await holds(lambda: len(written) == 102)
     assert written.index(A, 1) == 1
 
 
@@ -153,15 +147,15 @@ async def test_what_happens_does_not_wait_for_those_whose_amounts_only_grow_olde
     async with running(write) as scheduler:
         for key in many:
             scheduler.request(key)
-        await until(lambda: len(written) == 100)
+        await holds(lambda: len(written) == 100)
         gate.clear()
-        await until(lambda: len(scheduler._busy) == 8)
+        await holds(lambda: len(scheduler._busy) == 8)
         loop = asyncio.get_running_loop()
         until_then = loop.time() + 0.3
-        await until(lambda: loop.time() > until_then)  # all of them are due again
+        await holds(lambda: loop.time() > until_then)  # all of them are due again
         scheduler.request(A)
         gate.set()
-        await until(lambda: len(written) == 201)
+        await holds(lambda: len(written) == 201)
     assert written.index(A) <= 108
     assert scheduler.lag() == 0
 
@@ -182,7 +176,7 @@ async def test_they_wait_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
         scheduler.request(A)
         for n in range(16):
             scheduler.request(("user", str(n)))
-        await until(lambda: written.count(A) == 2)
+        await holds(lambda: written.count(A) == 2)
         assert len(written) > 100
 
 
@@ -199,7 +193,7 @@ async def test_what_is_late_is_known_once_it_has_waited_too_long(monkeypatch: py
     done: list[int] = []
     async with running(write) as scheduler:
         scheduler.request(A)
-        await until(lambda: len(done) == 1 and scheduler.lag() == 0)
-        await until(lambda: scheduler.lag() > 0)
+        await holds(lambda: len(done) == 1 and scheduler.lag() == 0)
+        await holds(lambda: scheduler.lag() > 0)
         gate.set()
-        await until(lambda: len(done) == 2 and scheduler.lag() == 0)
+        await holds(lambda: len(done) == 2 and scheduler.lag() == 0)

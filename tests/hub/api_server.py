@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 
 import hubquota_hook as hook
-from tests.testbed.patience import PATIENCE
 
 Json = dict[str, Any]
 Failure = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
@@ -162,10 +161,3 @@ def used_up(api: FakeApi, **more: Any) -> Json:  # noqa: ANN401
     told = {"name": "weekly", "policies": ["weekly"], "resource": "memory", "window": {"rolling": "7d"}}
     told |= {"limit": "40", "used": "41.5", "unit": "GiB-hours", "enforcement": "Deny"}
     return told | {"blocked": [{"from": start, "until": end}], "blockedIfStopped": []} | more
-
-
-async def eventually(check: Callable[[], bool]) -> None:
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while not check():
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.01)

@@ -1,14 +1,13 @@
 """What tests of launches share: policies, and waiting for what the operator and the hub do."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx
 
 from tests.testbed.hub import HubRunner
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import until
 from tests.testbed.stage import Stage, policy
 
 MESSAGE: Final = "Ask <it@uni.edu> or see https://it.uni.edu/quotas"
@@ -39,21 +38,13 @@ POLICIES: Final = (
 )
 
 
-def eventually(check: Callable[[], bool], words: Callable[[], str], seconds: float = PATIENCE) -> None:
-    """Wait until something holds. ``words``: what to show where it does not."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, words()
-        time.sleep(0.1)
-
-
 def use_up(stage: Stage, user: str) -> None:
     """Have a user run a server until the quota is used up, and stop it."""
     stage.hub.begin(user)
     # Well beyond: the end that a kubelet tells is cut to whole seconds.
-    eventually(lambda: used(stage, user) > 1.5, lambda: words(stage))
+    until(lambda: used(stage, user) > 1.5, lambda: words(stage))
     stage.hub.end_server(user)
-    eventually(lambda: not standing(stage, user)["running"], lambda: words(stage))
+    until(lambda: not standing(stage, user)["running"], lambda: words(stage))
 
 
 def used(stage: Stage, user: str) -> float:

@@ -1,7 +1,6 @@
 """Launches where the caps are reached, or a UserQuota is not what it should be, on a real hub."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from tests.cluster.test_caps import older_crd
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import until
 from tests.testbed.stage import Stage, policy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
@@ -30,10 +29,7 @@ def memory(**scope: object) -> dict[str, Any]:
 
 
 def eventually(check: Callable[[], bool], stage: Stage) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not check():
-        assert time.monotonic() < deadline, stage.operator.last_words() + stage.hub.program.last_words()
-        time.sleep(0.1)
+    until(check, lambda: stage.operator.last_words() + stage.hub.program.last_words())
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from prometheus_client import REGISTRY
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, eventually, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, known, serving, spawner, used_up
+from tests.testbed.patience import holds
 
 
 @pytest.fixture
@@ -199,10 +200,10 @@ async def test_a_second_launch_does_not_slip_past_while_the_operator_is_asked_ab
     new_user(api)
     hub = gate(first_launch_timeout=20, failover_open=False)
     first = asyncio.ensure_future(hub.pre_spawn(spawner()))
-    await eventually(lambda: "alice" in api.quotas)
+    await holds(lambda: "alice" in api.quotas)
     second = asyncio.ensure_future(hub.pre_spawn(spawner(name="second")))
     asked = api.asked
-    await eventually(lambda: api.asked > asked + 5)
+    await holds(lambda: api.asked > asked + 5)
     assert not first.done()
     assert not second.done()
     api.quotas["alice"]["status"] = known("alice", used_up(api))["status"]
@@ -216,7 +217,7 @@ async def test_a_launch_right_after_groups_have_changed_waits_for_the_answer_to_
     api.quotas["alice"] = told
     launch = asyncio.ensure_future(gate(first_launch_timeout=20).pre_spawn(spawner("alice", "staff")))
     asked = api.asked
-    await eventually(lambda: api.asked > asked + 5)
+    await holds(lambda: api.asked > asked + 5)
     assert not launch.done()
     told["status"] = known("alice", used_up(api))["status"] | {"observedGeneration": 2}
     with pytest.raises(HTTPError):

@@ -17,7 +17,8 @@ from prometheus_client import REGISTRY
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, eventually, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, known, serving, spawner, used_up
+from tests.testbed.patience import holds
 
 OWN, BEAT, POLICIES = "GET /apis/hubquota.dev/v1alpha1/namespaces/hub/userquotas/", "/leases/", "/quotapolicies"
 POOL = {
@@ -112,9 +113,9 @@ async def test_at_steady_load_no_launch_waits_for_policies_or_the_heartbeat(api:
     aged(reader.policies, 1.5)
     aged(reader.beat, 25)
     await hub.pre_spawn(spawner())
-    await eventually(lambda: (api.asked_for(POLICIES), api.asked_for(BEAT)) == (2, 2))
+    await holds(lambda: (api.asked_for(POLICIES), api.asked_for(BEAT)) == (2, 2))
     free.set()
-    await eventually(lambda: reader.policies._reading is None)
+    await holds(lambda: reader.policies._reading is None)
 
 
 @pytest.mark.parametrize(("part", "seconds"), [("quotapolicies", 2.5), ("leases", 31)])
@@ -126,8 +127,8 @@ async def test_what_is_too_old_a_launch_waits_for(api: FakeApi, part: str, secon
     aged(reader.policies if part == "quotapolicies" else reader.beat, seconds)
     api.failing, free = holding(part)
     launch = asyncio.ensure_future(hub.pre_spawn(spawner()))
-    await eventually(lambda: api.asked_for(part) == 2)
-    await eventually(lambda: api.asked_for(OWN) == 2)
+    await holds(lambda: api.asked_for(part) == 2)
+    await holds(lambda: api.asked_for(OWN) == 2)
     for _ in range(3):
         await reader.user_quota("alice")  # by when it has its own answer too
     assert not launch.done()
@@ -161,7 +162,7 @@ async def test_a_user_without_a_user_quota_is_judged_by_a_heartbeat_of_the_last_
     api.notes["hubquota.dev/at-cap"] = "2"
     api.failing, free = holding("leases")
     launch = asyncio.ensure_future(hub.pre_spawn(spawner("new")))
-    await eventually(lambda: api.asked_for(POLICIES) == 1)
+    await holds(lambda: api.asked_for(POLICIES) == 1)
     for _ in range(3):
         await hub._reader_for(spawner()).user_quota("alice")  # by when it has its other answers
     free.set()
@@ -181,7 +182,7 @@ async def test_one_reading_is_under_way_and_all_who_wait_share_it() -> None:
 
     shelf = hook.Shelf(read)
     waiting = [asyncio.ensure_future(shelf.within(2)) for _ in range(50)]
-    await eventually(lambda: began == 1)
+    await holds(lambda: began == 1)
     free.set()
     assert await asyncio.gather(*waiting) == [1] * 50
     assert await shelf.within(2) == began == 1
@@ -200,9 +201,9 @@ async def test_a_reading_that_fails_behind_a_launch_fails_nobody_and_is_tried_by
     assert await shelf.within(2) == 1
     aged(shelf, 1.5)
     assert await shelf.within(2) == 1
-    await eventually(lambda: shelf._reading is None)
+    await holds(lambda: shelf._reading is None)
     assert await shelf.within(2) == 1
-    await eventually(lambda: not told)
+    await holds(lambda: not told)
     assert await shelf.within(1) == 3
 
 
@@ -219,7 +220,7 @@ async def test_who_joins_a_reading_that_then_fails_tries_once_more_and_who_began
 
     shelf = hook.Shelf(read)
     first = asyncio.ensure_future(shelf.within(2))
-    await eventually(lambda: began == 1)
+    await holds(lambda: began == 1)
     shelf._began -= 1  # it has been under way for a while
     second = asyncio.ensure_future(shelf.within(0.5))
     await asyncio.sleep(0)
@@ -242,10 +243,10 @@ async def test_a_first_launch_that_nothing_could_refuse_does_not_wait_for_the_te
     free = asyncio.Event()
     api.failing = hold
     await hub.pre_spawn(spawner("new", "staff"))
-    await eventually(lambda: api.asked_for("POST") == 1)
+    await holds(lambda: api.asked_for("POST") == 1)
     assert "new" not in api.quotas
     free.set()
-    await eventually(lambda: "new" in api.quotas)
+    await holds(lambda: "new" in api.quotas)
     assert api.quotas["new"]["spec"]["groups"] == ["staff"]
     assert untold() == before  # nor did the launch wait until that was given up
 
@@ -260,7 +261,7 @@ async def test_users_that_cannot_be_told_of_are_counted_and_said_once(
     hub = gate()
     for n in range(5):
         await hub.pre_spawn(spawner(f"new{n}"))
-    await eventually(lambda: untold() == before + 5)
+    await holds(lambda: untold() == before + 5)
     assert caplog.text.count("the operator cannot be told of a user, whose launch went on: the hub's service acc") == 1
 
 
@@ -349,7 +350,7 @@ async def test_one_who_gives_up_in_the_line_takes_nobody_s_place_and_the_loop_re
     assert began == [0, 1, 3, 4, 5]
     assert 3 not in seen  # two and two at a time, then the last
     assert 4 in seen
-    await eventually(lambda: not turns._turning)
+    await holds(lambda: not turns._turning)
     await launch(9)
     assert began[-1] == 9
 
@@ -359,7 +360,7 @@ async def test_the_api_server_has_few_reads_of_launches_at_a_time(api: FakeApi) 
     api.failing, free = holding("userquotas")
     hub = gate()
     launches = asyncio.gather(*(hub.pre_spawn(spawner(f"u{n}")) for n in range(60)))
-    await eventually(lambda: api.asked_for(OWN) == 8)
+    await holds(lambda: api.asked_for(OWN) == 8)
     for _ in range(3):
         await hub._reader_for(spawner())._beat()  # others would have come by then
     assert api.asked_for(OWN) == 8

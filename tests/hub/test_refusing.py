@@ -12,7 +12,8 @@ from tornado.web import HTTPError
 from traitlets import TraitError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, eventually, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, known, serving, spawner, used_up
+from tests.testbed.patience import holds
 
 LIMIT = 5
 
@@ -60,7 +61,7 @@ async def test_a_class_that_is_refused_while_others_start_does_not_end_a_hub_of_
     monkeypatch.setattr(hook, "SpawnException", None)
     hub = Hub5()
     launches = [hub.launch() for _ in range(4 * LIMIT)]
-    await eventually(lambda: hub.refused == len(launches))
+    await holds(lambda: hub.refused == len(launches))
     hub.settings["failure_count"] = 0  # somebody's server has started
     hub.stopped.set()
     told = await asyncio.gather(*(task for task, _ in launches), return_exceptions=True)

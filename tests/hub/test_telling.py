@@ -16,9 +16,10 @@ from prometheus_client import CollectorRegistry
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, eventually, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, known, serving, spawner, used_up
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.manifests import give_rights
+from tests.testbed.patience import holds
 from tests.testbed.rest import Rest
 
 LOG = logging.getLogger("hub")
@@ -50,13 +51,13 @@ async def test_a_refusal_a_warning_and_a_shadow_refusal_are_told_each_as_one(fak
     fake.quotas["alice"] = known("alice", warned, shadow)
     starting = spawner()
     await gate().pre_spawn(starting)
-    await eventually(lambda: len(fake.events) == 2)
+    await holds(lambda: len(fake.events) == 2)
     assert [told(event)["kind"] for event in fake.events] == ["warned", "observed"]
     assert "reason" not in told(fake.events[1])
     fake.quotas["alice"] = known("alice", used_up(fake), shadow)
     with pytest.raises(HTTPError) as refused:
         await gate().pre_spawn(spawner())
-    await eventually(lambda: len(fake.events) == 4)
+    await holds(lambda: len(fake.events) == 4)
     said = told(fake.events[2])
     assert (said["kind"], said["reason"]) == ("refused", refused.value.jupyterhub_message)
     [quota] = said["quotas"]
@@ -80,7 +81,7 @@ async def test_a_failure_is_told_when_the_api_server_is_back(fake: FakeApi, monk
     with pytest.raises(HTTPError):
         await gate(failover_open=False).pre_spawn(spawner())
     fake.failing = None
-    await eventually(lambda: len(fake.events) == 2)
+    await holds(lambda: len(fake.events) == 2)
     assert {told(event)["kind"] for event in fake.events} == {"failed-open", "failed-closed"}
 
 
@@ -98,7 +99,7 @@ async def test_no_launch_waits_for_an_event(fake: FakeApi) -> None:
         await hub.pre_spawn(spawner())
     assert fake.events == []
     free.set()
-    await eventually(lambda: len(fake.events) == 20)
+    await holds(lambda: len(fake.events) == 20)
 
 
 async def test_of_more_than_can_wait_the_oldest_are_dropped_and_counted() -> None:
@@ -112,7 +113,7 @@ async def test_of_more_than_can_wait_the_oldest_are_dropped_and_counted() -> Non
     for n in range(10):
         teller.tell({"n": n})
     free.set()
-    await eventually(lambda: len(sent) == 3)
+    await holds(lambda: len(sent) == 3)
     assert sent == [7, 8, 9]
     assert metrics.dropped._value.get() == 7
 
@@ -126,7 +127,7 @@ async def test_an_event_that_is_not_allowed_is_dropped_and_said_once(caplog: pyt
     teller = hook.Teller(send, LOG, metrics)
     for _ in range(5):
         teller.tell({})
-    await eventually(lambda: metrics.dropped._value.get() == 5)
+    await holds(lambda: metrics.dropped._value.get() == 5)
     assert caplog.text.count("cannot be told of decisions: apply hubquota's Role for the hub") == 1
 
 

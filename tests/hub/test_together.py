@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from tests.hub.conftest import Together
-from tests.hub.launching import eventually, logged_in, standing, words, xsrf
+from tests.hub.launching import logged_in, standing, words, xsrf
+from tests.testbed.patience import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
 ON_A_PAGE = (
@@ -144,12 +145,10 @@ def test_a_class_that_is_refused_while_somebody_starts_does_not_end_the_hub(toge
     hub = together.stage.hub
     servers = [f"nb{n}" for n in range(7)]
     assert {hub.begin("slow", server, {"profile": "gpu"})[0] for server in servers} == {202}
-    eventually(
-        lambda: log(together).count("hubquota refuses user='slow'") >= len(servers), lambda: log(together)[-3000:]
-    )
+    until(lambda: log(together).count("hubquota refuses user='slow'") >= len(servers), lambda: log(together)[-3000:])
     assert hub.launch("quick")[-1].get("ready")  # the hub begins to count anew
     together.free.touch()
-    eventually(lambda: not pending(together, "slow"), lambda: log(together)[-3000:])
+    until(lambda: not pending(together, "slow"), lambda: log(together)[-3000:])
     assert "consecutive spawn" not in log(together)
     assert hub.launch("quick", "second")[-1].get("ready")
 
@@ -214,7 +213,7 @@ def test_a_hub_that_is_started_again_keeps_its_servers_and_refuses_as_before(tog
     stage = together.stage
     assert stage.hub.launch("zoe")[-1].get("ready")
     before = stage.get("pod", "jupyter-zoe")["metadata"]["uid"]
-    eventually(lambda: bool(standing(stage, "zoe").get("running")), lambda: words(stage))
+    until(lambda: bool(standing(stage, "zoe").get("running")), lambda: words(stage))
     running = standing(stage, "zoe")["running"]
     stage.hub.stop()
     stage.hub.start()

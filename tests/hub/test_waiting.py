@@ -10,7 +10,8 @@ from aiohttp import web
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, eventually, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, known, serving, spawner, used_up
+from tests.testbed.patience import holds
 
 POOL = {
     "metadata": {"name": "pool", "generation": 1},
@@ -47,7 +48,7 @@ def answer(api: FakeApi, user: str, *quotas: Json) -> None:
 async def test_a_class_s_first_launches_share_one_watch_which_ends_with_the_last_answer(api: FakeApi) -> None:
     users = [f"u{n:03}" for n in range(100)]
     launches = begun(gate(), *users)
-    await eventually(lambda: len(api.quotas) == 100)
+    await holds(lambda: len(api.quotas) == 100)
     for user in users[1:]:
         answer(api, user)
     await asyncio.gather(*launches[1:])
@@ -55,7 +56,7 @@ async def test_a_class_s_first_launches_share_one_watch_which_ends_with_the_last
     assert not launches[0].done()
     answer(api, users[0])
     await launches[0]
-    await eventually(lambda: not api.watches)
+    await holds(lambda: not api.watches)
     assert api.asked_for(WATCH) == 1
     # One look before it is told of; those told of before the watch began may look once more.
     assert api.asked_for(OWN) <= 100 + 2 * hook._IN_FLIGHT
@@ -63,7 +64,7 @@ async def test_a_class_s_first_launches_share_one_watch_which_ends_with_the_last
 
 async def test_what_the_watch_tells_decides(api: FakeApi) -> None:
     launches = begun(gate(), "alice", "bob")
-    await eventually(lambda: len(api.quotas) == 2)
+    await holds(lambda: len(api.quotas) == 2)
     answer(api, "alice", used_up(api))
     answer(api, "bob")
     told = await asyncio.gather(*launches, return_exceptions=True)
@@ -75,7 +76,7 @@ async def test_a_quota_that_opened_while_a_launch_waited_does_not_refuse_it(
 ) -> None:
     loop = asyncio.get_running_loop()
     [launch] = begun(gate(first_launch_timeout=3600), "alice")
-    await eventually(lambda: bool(api.watches))
+    await holds(lambda: bool(api.watches))
     start, end = (f"{api.now + timedelta(seconds=s):%Y-%m-%dT%H:%M:%SZ}" for s in (-60, 60))
     plain = loop.time
     monkeypatch.setattr(loop, "time", lambda: plain() + 61)
@@ -88,9 +89,9 @@ async def test_an_answer_to_what_was_told_before_is_not_taken_for_the_answer(api
     [launch] = begun(gate(), "alice")
     await launch
     other = asyncio.ensure_future(gate().pre_spawn(spawner("alice", "staff")))
-    await eventually(lambda: bool(api.watches))
+    await holds(lambda: bool(api.watches))
     api.answer("alice", known()["status"] | {"observedGeneration": 1, "summary": "of before"})
-    await eventually(lambda: api.watches != [])
+    await holds(lambda: api.watches != [])
     assert not other.done()
     api.answer("alice", known("alice", used_up(api))["status"] | {"observedGeneration": 2})
     with pytest.raises(HTTPError):
@@ -114,7 +115,7 @@ async def test_who_was_answered_before_the_watch_began_looks_once_and_does_not_w
     api.failing = late
     hub = gate()
     early = begun(hub, "early")
-    await eventually(lambda: "early" in api.quotas)
+    await holds(lambda: "early" in api.quotas)
     others = begun(hub, "later", "last")
     await asyncio.gather(*others)
     free.set()
@@ -125,7 +126,7 @@ async def test_an_answer_that_overtakes_what_was_told_is_kept_for_the_launch(api
     """While a watch is under way, the operator is faster than the API server's answer to the hook."""
     hub, free = gate(), asyncio.Event()
     waiting = begun(hub, "first")
-    await eventually(lambda: bool(api.watches))
+    await holds(lambda: bool(api.watches))
 
     async def late(request: web.BaseRequest) -> web.StreamResponse | None:
         if request.method != "POST" or "/events" in request.path:
@@ -137,9 +138,7 @@ async def test_an_answer_that_overtakes_what_was_told_is_kept_for_the_launch(api
 
     api.failing = late
     quick = begun(hub, "quick")
-    await eventually(
-        lambda: any(one.found for one in hub._answers._waiting.get("quick", ())) if hub._answers else False
-    )
+    await holds(lambda: any(one.found for one in hub._answers._waiting.get("quick", ())) if hub._answers else False)
     before = api.asked_for(OWN)
     free.set()
     await asyncio.gather(*quick)
@@ -151,7 +150,7 @@ async def test_an_answer_that_overtakes_what_was_told_is_kept_for_the_launch(api
 async def test_a_second_launch_of_one_who_was_answered_meanwhile_looks_for_itself(api: FakeApi) -> None:
     hub = gate()
     first, other = begun(hub, "alice", "other")
-    await eventually(lambda: len(api.quotas) == 2)
+    await holds(lambda: len(api.quotas) == 2)
     held = asyncio.Event()
 
     async def hold(request: web.BaseRequest) -> web.StreamResponse | None:
@@ -162,11 +161,11 @@ async def test_a_second_launch_of_one_who_was_answered_meanwhile_looks_for_itsel
             return before
         return None
 
-    await eventually(lambda: bool(api.watches))
+    await holds(lambda: bool(api.watches))
     api.failing = hold
     second = asyncio.ensure_future(hub.pre_spawn(spawner("alice", name="second")))
     asked = api.asked_for("userquotas/alice")
-    await eventually(lambda: api.asked_for("userquotas/alice") > asked)
+    await holds(lambda: api.asked_for("userquotas/alice") > asked)
     answer(api, "alice")
     await first
     held.set()
@@ -180,7 +179,7 @@ async def test_where_the_watch_fails_each_launch_looks_for_itself(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     launches = begun(gate(), "alice", "bob")
-    await eventually(lambda: len(api.watches) == 1 and len(api.quotas) == 2)
+    await holds(lambda: len(api.watches) == 1 and len(api.quotas) == 2)
     [watch] = api.watches
     if trouble == "ended":
         api.watches = []
@@ -193,7 +192,7 @@ async def test_where_the_watch_fails_each_launch_looks_for_itself(
         await watch.write((error if trouble == "expired" else b"<html>") + b"\n")
     api.watched = False
     asked = api.asked_for(OWN)
-    await eventually(lambda: api.asked_for(OWN) >= asked + 4)
+    await holds(lambda: api.asked_for(OWN) >= asked + 4)
     api.quotas["alice"]["status"] = known("alice", used_up(api))["status"]
     api.quotas["bob"]["status"] = known("bob")["status"]
     told = await asyncio.gather(*launches, return_exceptions=True)
@@ -203,7 +202,7 @@ async def test_where_the_watch_fails_each_launch_looks_for_itself(
 async def test_where_watching_is_not_allowed_each_launch_looks_for_itself(api: FakeApi) -> None:
     api.watched = False
     [launch] = begun(gate(), "alice")
-    await eventually(lambda: api.asked_for(OWN) > 3)
+    await holds(lambda: api.asked_for(OWN) > 3)
     assert not launch.done()
     api.quotas["alice"]["status"] = known("alice")["status"]
     await launch
@@ -214,7 +213,7 @@ async def test_a_watch_that_tells_nothing_any_more_is_not_relied_on(
 ) -> None:
     monkeypatch.setattr(hook, "_DOUBT_SECONDS", 0.05)
     [launch] = begun(gate(), "alice")
-    await eventually(lambda: bool(api.watches))
+    await holds(lambda: bool(api.watches))
     api.quotas["alice"]["status"] = known("alice")["status"]  # and nobody is told
     await launch
     assert api.asked_for(WATCH) == 1
@@ -224,7 +223,7 @@ async def test_one_who_is_not_answered_in_time_leaves_no_watch_behind(api: FakeA
     hub = gate(first_launch_timeout=0.3)
     told = await asyncio.gather(*begun(hub, "alice", "bob"), return_exceptions=True)
     assert [getattr(fault, "reason", fault) for fault in told] == ["compute-quota-failed"] * 2
-    await eventually(lambda: not api.watches)
+    await holds(lambda: not api.watches)
     assert hub._answers is not None
     assert not hub._answers._waiting
 
@@ -233,7 +232,7 @@ async def test_a_page_tells_what_is_left_as_soon_as_the_operator_has_answered_be
     api.policies = []
     starting = spawner("alice")
     await gate().pre_spawn(starting)
-    await eventually(lambda: bool(api.watches))
+    await holds(lambda: bool(api.watches))
     message = hook._message_of(starting)
     assert not message.done()
     left = used_up(api, used="1", blocked=[], enforcement="Deny")
@@ -242,4 +241,4 @@ async def test_a_page_tells_what_is_left_as_soon_as_the_operator_has_answered_be
     assert told is not None
     assert "39 of 40 GiB-hours left" in told["message"]
     assert api.asked_for(OWN) == 1
-    await eventually(lambda: not api.watches)
+    await holds(lambda: not api.watches)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.test_caps import older_crd
-from tests.hub.launching import eventually
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import HubRunner
 from tests.testbed.line import Line
 from tests.testbed.manifests import give_rights
+from tests.testbed.patience import until
 
 Json = dict[str, Any]
 
@@ -102,7 +102,7 @@ class Unattended:
         return asked.stdout.strip() == "yes"
 
     def _until(self, check: Callable[[], bool]) -> None:
-        eventually(check, lambda: "the API server does not take it")
+        until(check, lambda: "the API server does not take it")
 
     def _must(self, *args: str, stdin: str | None = None) -> str:
         done = self.api.kubectl("-n", self.namespace, *args, stdin=stdin)

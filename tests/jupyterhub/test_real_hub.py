@@ -10,9 +10,10 @@ import yaml
 
 from hubquota.jupyterhub import HubApi, HubApiError
 from hubquota.settings import Settings
-from tests.hub.launching import eventually, standing, words
+from tests.hub.launching import standing, words
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.manifests import MANIFESTS
+from tests.testbed.patience import until
 from tests.testbed.stage import Stage, policy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
@@ -72,12 +73,12 @@ async def test_its_users_groups_are_known_before_they_launch_and_a_launch_has_no
     limit = {"value": 0, "unit": "GPU-hours"}
     scope = {"groups": ["students"]}
     stage.apply(policy("gpu", scope=scope, resource="nvidia.com/gpu", limit=limit, window={"rolling": "1d"}))
-    eventually(lambda: decided_by(stage, "alice") == ["students"], lambda: words(stage))
-    eventually(lambda: groups(stage, "carol") == ["staff"], lambda: words(stage))
+    until(lambda: decided_by(stage, "alice") == ["students"], lambda: words(stage))
+    until(lambda: groups(stage, "carol") == ["staff"], lambda: words(stage))
     for path, body in (("/users/dave", None), ("/groups/students/users", {"users": ["dave"]})):
         status, told = stage.hub.request("POST", path, body)
         assert status in (200, 201), told
-    eventually(lambda: groups(stage, "dave") == ["students"], lambda: words(stage))
+    until(lambda: groups(stage, "dave") == ["students"], lambda: words(stage))
     assert stage.hub.launch("alice", profile="gpu")[-1].get("failed")
     assert stage.hub.launch("alice", profile="small")[-1].get("ready"), stage.hub.program.last_words()
     alice = stage.get("uq", "alice")

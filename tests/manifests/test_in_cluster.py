@@ -6,13 +6,13 @@ The folder has a fixed place, so the operator gets a mount namespace of its own 
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cluster.test_operator import HUBQUOTA, POLICY, Bench, ago
+from tests.cluster.test_operator import HUBQUOTA, POLICY, Bench, ago, eventually
 from tests.testbed.local import LocalControlPlane
 from tests.testbed.manifests import OPERATOR, give_rights, rendered
 from tests.testbed.patience import PATIENCE
@@ -65,14 +65,6 @@ def operator(own_control_plane: LocalControlPlane, account: Path, tmp_path: Path
     program.start()
     yield program
     program.stop(15)
-
-
-def eventually(check: Callable[[], bool], program: Program) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not check():
-        assert program.running, program.last_words()
-        assert time.monotonic() < deadline, program.last_words()
-        time.sleep(0.1)
 
 
 def test_an_operator_in_a_pod_serves_its_own_namespace_with_its_own_account(
