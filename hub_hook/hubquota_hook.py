@@ -1501,8 +1501,6 @@ class Answers:
         if change["type"] == "ERROR":
             raise ValueError(str(found.get("message", "")))
         self._position = _revision(found)
-        if change["type"] == "DELETED":
-            return
         for one in self._waiting.get(found["metadata"]["name"], ()):
             one.found = found
             one.news.set()

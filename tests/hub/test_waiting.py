@@ -45,9 +45,15 @@ def answer(api: FakeApi, user: str, *quotas: Json) -> None:
     api.answer(user, known(user, *quotas)["status"])
 
 
+def _told(hub: hook.Gate, status: Json) -> bool:
+    """Whether the watch has told of a status."""
+    waiting = [one for ones in hub._answers._waiting.values() for one in ones] if hub._answers else []
+    return any(one.found is not None and one.found.get("status") == status for one in waiting)
+
+
 async def test_a_class_s_first_launches_share_one_watch_which_ends_with_the_last_answer(api: FakeApi) -> None:
     users = [f"u{n:03}" for n in range(100)]
-    launches = begun(gate(), *users)
+    launches = begun(gate(first_launch_timeout=3600), *users)  # the watch could last as long
     await holds(lambda: len(api.quotas) == 100)
     for user in users[1:]:
         answer(api, user)
@@ -84,14 +90,19 @@ async def test_a_quota_that_opened_while_a_launch_waited_does_not_refuse_it(
     await launch
 
 
-async def test_an_answer_to_what_was_told_before_is_not_taken_for_the_answer(api: FakeApi) -> None:
+@pytest.mark.parametrize("watched", [True, False])
+async def test_an_answer_to_what_was_told_before_is_not_taken_for_the_answer(api: FakeApi, watched: bool) -> None:
+    api.watched = watched
     api.quotas["alice"] = known("alice")
     [launch] = begun(gate(), "alice")
     await launch
-    other = asyncio.ensure_future(gate().pre_spawn(spawner("alice", "staff")))
-    await holds(lambda: bool(api.watches))
-    api.answer("alice", known()["status"] | {"observedGeneration": 1, "summary": "of before"})
-    await holds(lambda: api.watches != [])
+    hub = gate()
+    other = asyncio.ensure_future(hub.pre_spawn(spawner("alice", "staff")))
+    await holds(lambda: api.quotas["alice"]["metadata"]["generation"] == 2)
+    asked = api.asked_for(OWN)
+    before = known()["status"] | {"observedGeneration": 1, "summary": "of before"}
+    api.answer("alice", before)
+    await holds(lambda: _told(hub, before) if watched else api.asked_for(OWN) > asked + 2)
     assert not other.done()
     api.answer("alice", known("alice", used_up(api))["status"] | {"observedGeneration": 2})
     with pytest.raises(HTTPError):
@@ -197,6 +208,27 @@ async def test_where_the_watch_fails_each_launch_looks_for_itself(
     api.quotas["bob"]["status"] = known("bob")["status"]
     told = await asyncio.gather(*launches, return_exceptions=True)
     assert [getattr(fault, "reason", fault) for fault in told] == ["compute-quota-exceeded", None]
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_who_waits_looks_at_once_where_the_watch_ends_and_another_one_s_begins(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """What was answered between the two, neither of them tells."""
+    monkeypatch.setattr(hook, "_POLL_SECONDS", 3600.0)
+    hub, over = gate(), hook.Answers._over
+
+    def replaced(answers: hook.Answers, watch: "asyncio.Task[None]") -> None:
+        over(answers, watch)
+        if again and answers._waiting:
+            answers._begin({"metadata": {"resourceVersion": "10000"}})
+
+    monkeypatch.setattr(hook.Answers, "_over", replaced)
+    [launch] = begun(hub, "alice")
+    await holds(lambda: bool(api.watches))
+    api.quotas["alice"]["status"] = known("alice")["status"]
+    api.watches = []
+    await launch
 
 
 async def test_where_watching_is_not_allowed_each_launch_looks_for_itself(api: FakeApi) -> None:
