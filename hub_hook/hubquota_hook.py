@@ -378,6 +378,8 @@ _GIB_IN = {"MiB-hours": Decimal(1024), "TiB-hours": 1 / Decimal(1024)}
 #: Now is the API server's Date header, cut to a whole second: a stretch that begins within it has begun. Ends are whole
 #: seconds, so for them the cut is exact.
 _TICK = timedelta(seconds=1)
+#: How far ahead of the API server's clock an operator's may be that is right.
+_AHEAD = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -1343,8 +1345,19 @@ def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
     states = [pool.get("status", {}).get("pool") for pool in pools if _charges(pool, launch)]
     quotas = [*status.get("quotas", ()), *(pool for pool in states if pool)]
     running = [*status.get("running", ()), *({"server": name} for name in status.get("pending", ()))]
-    verdict = judge(quotas, running, launch, shared.now, _foreseen(status))
-    return Answer(verdict, running, shared.now, _uids(shared), first=not status)
+    now = max(_told_at(told, shared.now) for told in (status, *(pool.get("status", {}) for pool in pools)))
+    verdict = judge(quotas, running, launch, now, _foreseen(status))
+    return Answer(verdict, running, now, _uids(shared), first=not status)
+
+
+def _told_at(status: Json, now: datetime) -> datetime:
+    """When a status was made, where that is later than ``now``; else ``now``.
+
+    One that has just been made can be: the API server tells whole seconds, and the operator's clock may be ahead of it.
+    What is used up at that instant is used up. One that is far ahead was made by a clock that was wrong.
+    """
+    made = instant(status["asOf"]) if "asOf" in status else now
+    return made if now < made < now + _AHEAD else now
 
 
 def _leans_on_policies(known: Json) -> bool:

@@ -163,3 +163,21 @@ async def test_who_comes_at_the_very_second_that_was_told_is_let_through(api: Fa
         await judging.pre_spawn(spawner())
     api.now += timedelta(seconds=1)  # what launches share is still that of a second ago
     await judging.pre_spawn(spawner())
+
+
+@pytest.mark.parametrize("where", ["own", "pool"])
+@pytest.mark.parametrize(("ahead", "refused"), [(1.05, True), (59, True), (61, False)])
+async def test_what_is_used_up_as_the_operator_answers_is_used_up_whatever_its_clock_is_ahead(
+    api: FakeApi, where: str, ahead: float, refused: bool
+) -> None:
+    """An API server tells whole seconds, so even with equal clocks an answer can be a second later than it seems."""
+    at = f"{api.now + timedelta(seconds=ahead):%Y-%m-%dT%H:%M:%S.%fZ}"
+    status, quota = known()["status"], used_up(api, blocked=[{"from": at}])
+    if where == "pool":
+        scope = {"spec": {"scope": {"everyone": True}, "sharing": "Shared"}}
+        api.policies = [{"metadata": {"name": "pool"}, **scope, "status": {"asOf": at, "pool": quota}}]
+        api.quotas["alice"]["status"] = status | {"pools": ["pool"]}
+    else:
+        api.quotas["alice"]["status"] = status | {"asOf": at, "quotas": [quota]}
+    told = await asyncio.gather(hook.Gate(hook.HubQuota(), None).pre_spawn(spawner()), return_exceptions=True)
+    assert [isinstance(one, HTTPError) for one in told] == [refused]
