@@ -1,6 +1,7 @@
 """Launches that wait for the operator share one watch; where it fails or tells nothing, each looks for itself."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -107,6 +108,51 @@ async def test_an_answer_to_what_was_told_before_is_not_taken_for_the_answer(api
     api.answer("alice", known("alice", used_up(api))["status"] | {"observedGeneration": 2})
     with pytest.raises(HTTPError):
         await other
+
+
+async def test_what_an_api_server_remembers_of_before_is_not_taken_for_the_answer(api: FakeApi) -> None:
+    """One that answers from its cache may not know yet what another of them was told."""
+    api.watched = False
+    api.quotas["alice"] = known("alice")
+    before, looked = json.dumps(api.quotas["alice"]), 0
+
+    async def behind(request: web.BaseRequest) -> web.StreamResponse | None:
+        nonlocal looked
+        if request.method != "GET" or "/userquotas/" not in request.path:
+            return None
+        looked += 1
+        return api._json(json.loads(before)) if looked < 4 else None
+
+    api.failing = behind
+    launch = asyncio.ensure_future(gate().pre_spawn(spawner("alice", "staff")))
+    await holds(lambda: looked > 1)
+    api.answer("alice", known("alice", used_up(api))["status"] | {"observedGeneration": 2})
+    with pytest.raises(HTTPError):
+        await launch
+
+
+async def test_what_a_watch_tells_of_before_is_not_taken_for_the_answer(api: FakeApi) -> None:
+    """It may have begun for somebody else, before this user was told of anew."""
+    hub = gate()
+    first = begun(hub, "first")
+    await holds(lambda: bool(api.watches))
+    api.quotas["alice"] = known("alice")
+    before = api.quotas["alice"]["status"] | {"summary": "of before"}
+
+    async def late(request: web.BaseRequest) -> web.StreamResponse | None:
+        if request.method == "PATCH":
+            api.answer("alice", before)
+            await holds(lambda: _told(hub, before))
+        return None
+
+    api.failing = late
+    launch = asyncio.ensure_future(hub.pre_spawn(spawner("alice", "staff")))
+    await holds(lambda: api.quotas["alice"]["metadata"]["generation"] == 2)
+    api.answer("alice", known("alice", used_up(api))["status"] | {"observedGeneration": 2})
+    with pytest.raises(HTTPError):
+        await launch
+    answer(api, "first")
+    await asyncio.gather(*first)
 
 
 async def test_who_was_answered_before_the_watch_began_looks_once_and_does_not_wait(api: FakeApi) -> None:

@@ -28,6 +28,8 @@ __all__ = ["DO", "FakeKubelet", "truth"]
 DO: Final = "testbed.hubquota.dev/do"
 #: Seconds until what the API server did not take is told again.
 _AGAIN: Final = 0.2
+#: Calls at a time, and the watch: kubelets are held back too, and who floods an API server leaves no room for others.
+_AT_ONCE: Final = 11
 #: A pod is gone that is not there so many times, so many seconds apart.
 _LOOKS: Final = 3
 _LOOK: Final = 0.5
@@ -272,7 +274,7 @@ class PodWorker:
 
 
 async def _main(kubeconfig: str, namespace: str, log: str, pull: str = "0") -> None:
-    async with Rest(Path(kubeconfig)) as rest:
+    async with Rest(Path(kubeconfig), _AT_ONCE) as rest:
         await FakeKubelet(rest, namespace, Path(log), float(pull)).run()
 
 

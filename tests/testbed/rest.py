@@ -14,7 +14,8 @@ import httpx
 import yaml
 
 Json = dict[str, Any]
-_TIMEOUT: Final = httpx.Timeout(10, read=30)
+#: Seconds; for a turn in the line any number, for its end comes.
+_TIMEOUT: Final = httpx.Timeout(10, read=30, pool=None)
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ class Credentials:
 
 
 class Rest:
-    """A client; use it as an asynchronous context manager."""
+    """A client; use it as an asynchronous context manager. ``at_once``: calls and watches; the others wait in line."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, at_once: int = 100) -> None:
         known = credentials(kubeconfig)
         self._http = httpx.AsyncClient(
-            base_url=known.server, headers=known.headers, verify=known.context, timeout=_TIMEOUT
+            base_url=known.server,
+            headers=known.headers,
+            verify=known.context,
+            timeout=_TIMEOUT,
+            limits=httpx.Limits(max_connections=at_once),
         )
 
     async def __aenter__(self) -> "Rest":
