@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from tests.testbed.hub import HubRunner
 from tests.testbed.line import Line
 from tests.testbed.manifests import give_rights
 from tests.testbed.patience import until
+from tests.testbed.reading import Reader
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Unattended:
     """``hubs``: by their ``failover_open``, whether launches go on where no answer can be had. ``line``: of both."""
 
@@ -58,7 +59,11 @@ class Unattended:
 
     def has_pod(self, user: str) -> bool:
         """Whether the launch of a user went on."""
-        return bool(self._must("get", "pod", f"jupyter-{user}", "--ignore-not-found", "-o", "name"))
+        return bool(self._reader.get("pod", f"jupyter-{user}"))
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.api.kubeconfig, self.namespace)
 
     @contextmanager
     def without_rights(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT, HubRunner
 from tests.testbed.manifests import operator_kubeconfig
 from tests.testbed.processes import Program
+from tests.testbed.reading import Reader
 from tests.testbed.z2jh import hooked
 
 
@@ -31,6 +32,7 @@ class Stage:
         self.api, self.namespace, self.folder = api, namespace, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.truth = folder / "kubelet.jsonl"
+        self._reader: Reader | None = None
         self.hub = HubRunner(api, namespace, folder / "hub", extra + hooked(folder), python)
         self.kubelet = self._python(
             "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth, pull
@@ -62,10 +64,10 @@ class Stage:
         self._kubectl("apply", "-f", "-", stdin=listed)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
-        """An object; an empty one where it is not there."""
-        told = self._kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
-        found: dict[str, Any] = json.loads(told or "{}")
-        return found
+        """An object, by the names of kinds that kubectl takes; an empty one where it is not there."""
+        if self._reader is None:
+            self._reader = Reader(self.api.kubeconfig, self.namespace)
+        return self._reader.get(kind, name)
 
     def table(self) -> str:
         """``kubectl get qp,uq`` as an admin sees it."""
