@@ -14,8 +14,9 @@ import httpx
 import yaml
 
 Json = dict[str, Any]
-#: Seconds; for a turn in the line any number, for its end comes.
+#: Seconds. A turn in the line is waited for however long it takes; a watch may be told nothing for as long.
 _TIMEOUT: Final = httpx.Timeout(10, read=30, pool=None)
+_WATCHING: Final = httpx.Timeout(10, read=None, pool=None)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Rest:
         Ends with the server's connection. Raises httpx.HTTPError.
         """
         query = f"watch=true&resourceVersion={version}" if version else "watch=true"
-        async with self._http.stream("GET", f"{path}?{query}", timeout=httpx.Timeout(10, read=None)) as answer:
+        async with self._http.stream("GET", f"{path}?{query}", timeout=_WATCHING) as answer:
             answer.raise_for_status()
             async for line in answer.aiter_lines():
                 yield json.loads(line)
