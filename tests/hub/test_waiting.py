@@ -195,7 +195,7 @@ async def test_an_answer_that_overtakes_what_was_told_is_kept_for_the_launch(api
 
     api.failing = late
     quick = begun(hub, "quick")
-    await holds(lambda: any(one.found for one in hub._answers._waiting.get("quick", ())) if hub._answers else False)
+    await holds(lambda: _told(hub, known("quick")["status"]))
     before = api.asked_for(OWN)
     free.set()
     await asyncio.gather(*quick)

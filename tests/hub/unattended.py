@@ -20,7 +20,7 @@ from tests.testbed.reading import Reader
 Json = dict[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Unattended:
     """``hubs``: by their ``failover_open``, whether launches go on where no answer can be had. ``line``: of both."""
 

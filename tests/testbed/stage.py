@@ -32,7 +32,7 @@ class Stage:
         self.api, self.namespace, self.folder = api, namespace, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.truth = folder / "kubelet.jsonl"
-        self._reader: Reader | None = None
+        self._reader = Reader(api.kubeconfig, namespace)
         self.hub = HubRunner(api, namespace, folder / "hub", extra + hooked(folder), python)
         self.kubelet = self._python(
             "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth, pull
@@ -65,8 +65,6 @@ class Stage:
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """An object, by the names of kinds that kubectl takes; an empty one where it is not there."""
-        if self._reader is None:
-            self._reader = Reader(self.api.kubeconfig, self.namespace)
         return self._reader.get(kind, name)
 
     def table(self) -> str:
