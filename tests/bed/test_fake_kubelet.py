@@ -14,7 +14,6 @@ from tests.testbed.hub import ROOT
 from tests.testbed.lives import LIFE, Life, Step
 from tests.testbed.patience import until
 from tests.testbed.processes import Program
-from tests.testbed.reading import Reader
 
 pytestmark = pytest.mark.cluster
 
@@ -24,7 +23,7 @@ class Node:
 
     def __init__(self, api: ControlPlane, namespace: str, folder: Path) -> None:
         self.api, self.namespace, self.log = api, namespace, folder / "kubelet.jsonl"
-        self._reader = Reader(api.kubeconfig, namespace)
+        self._objects = api.objects(namespace)
         command = [sys.executable, "-m", "tests.testbed.fake_kubelet", str(api.kubeconfig), namespace, str(self.log)]
         self.program = Program("fake-kubelet", command, folder / "fake-kubelet.log", folder=ROOT)
 
@@ -39,15 +38,15 @@ class Node:
                 "containers": [{"name": "notebook", "image": "i", "resources": resources}],
             },
         }
-        self.do("create", "-f", "-", stdin=json.dumps(body))
+        self._objects.create(body)
 
-    def do(self, *args: str, stdin: str | None = None) -> str:
-        done = self.api.kubectl("-n", self.namespace, *args, stdin=stdin)
+    def do(self, *args: str) -> str:
+        done = self.api.kubectl("-n", self.namespace, *args)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def status(self, name: str) -> dict[str, Any]:
-        told: dict[str, Any] = self._reader.get("pod", name)["status"]
+        told: dict[str, Any] = self._objects.get("pod", name)["status"]
         return told
 
     def phase(self, name: str) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.testbed.binaries import Binaries
@@ -129,7 +130,7 @@ def test_a_given_cluster_is_left_as_it_was(own_control_plane: LocalControlPlane,
     found.start()
     assert found.url == own_control_plane.url
     found.make_namespace("passing-given")
-    with pytest.raises(RuntimeError, match="already exists"):
+    with pytest.raises(httpx.HTTPStatusError, match="already exists"):
         found.make_namespace("default")
     found.stop()
     kubectl = own_control_plane.kubectl

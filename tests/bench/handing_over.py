@@ -41,7 +41,7 @@ def run(hub: Hub) -> bool:
 
 def _measure(api: ControlPlane, folder: Path, url: str) -> None:
     bench = Bench(api, NAMESPACE, folder, url)
-    bench.do("create", "-f", "-", body=made(_POLICY))
+    bench.create(made(_POLICY))
     pair = Pair(bench)
     try:
         for what, end in (("killed", _killed), ("stopped, but alive", _asleep), ("told to end", _told)):

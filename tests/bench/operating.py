@@ -61,7 +61,7 @@ def _on(database: str, url: str, folder: Path, hub: Hub) -> None:
 
 def _operate(api: ControlPlane, bench: Bench, hub: Hub) -> None:
     for policy in _POLICIES:
-        bench.do("create", "-f", "-", body=made(policy))
+        bench.create(made(policy))
     operator = bench.operator(quick=False)
     load = Load(api.kubeconfig, hub)
     try:

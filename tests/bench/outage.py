@@ -48,7 +48,7 @@ def run(hub: Hub) -> bool:
         with cluster(Path(name)) as api:
             bench = Watched(api, NAMESPACE, Path(name))
             bench.database = its.url
-            bench.do("create", "-f", "-", body=made(_POLICY))
+            bench.create(made(_POLICY))
             return _endure(bench, Load(api.kubeconfig, hub), its.server)
 
 

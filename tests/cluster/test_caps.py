@@ -56,7 +56,7 @@ class Watched(Bench):
 
     def user_quota(self, name: str, user: str) -> None:
         body = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota", "metadata": {"name": name}}
-        self.do("create", "-f", "-", body=body | {"spec": {"user": user}})
+        self.create(body | {"spec": {"user": user}})
 
     def names(self) -> set[str]:
         return {item["metadata"]["name"] for item in self.read("uq")["items"]}
@@ -109,7 +109,7 @@ def touched(bench: Watched, pod: str) -> Callable[[], bool]:
 
 
 def test_at_the_cap_none_is_made_and_lease_policies_and_metrics_say_so_until_there_is_room(bench: Watched) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     for name in ("yan", "zoe"):
         bench.user_quota(name, name)
     # The next beat is a minute away: the word of the cap does not wait for it.
@@ -137,7 +137,7 @@ def test_at_the_cap_none_is_made_and_lease_policies_and_metrics_say_so_until_the
 
 
 def test_of_many_users_at_once_only_so_many_get_one(bench: Watched) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     for number in range(12):
         bench.place(f"jupyter-{number}", f"user{number}", ago(600))
     operator = bench.started(max_user_quotas=5)
@@ -149,7 +149,7 @@ def test_of_many_users_at_once_only_so_many_get_one(bench: Watched) -> None:
 
 
 def test_a_name_that_is_not_its_user_s_is_ignored_and_kubectl_shows_why(bench: Watched, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     bench.place("jupyter-alice", "alice", ago(600))
     bench.user_quota("odd", "alice")
     eventually(lambda: bool(bench.condition("uq", "odd", "Ready")), operator)
@@ -162,7 +162,7 @@ def test_a_name_that_is_not_its_user_s_is_ignored_and_kubectl_shows_why(bench: W
 
 
 def test_one_that_stands_in_a_user_s_place_is_not_taken_for_theirs(bench: Watched, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     bench.user_quota("alice", "bob")
     eventually(lambda: bench.status("alice").get("decision") == "Ignored", operator)
     bench.place("jupyter-alice", "alice", ago(600))
@@ -215,7 +215,7 @@ def test_what_an_older_crd_let_through_gets_a_condition_and_stops_nobody(api: Co
 
 
 def test_a_poison_pod_is_told_once_and_counted_while_its_neighbours_go_on(bench: Watched, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     bench.place("jupyter-mallory", "mallory", ago(600))
     eventually(lambda: bench.used_seconds("mallory") > 0, operator)
     bench.do("annotate", "pod", "jupyter-mallory", "hubquota.dev/groups={")
@@ -229,8 +229,8 @@ def test_a_poison_pod_is_told_once_and_counted_while_its_neighbours_go_on(bench:
 
 
 def test_a_running_operator_tells_what_it_does(bench: Watched, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
-    bench.do("create", "-f", "-", body=POLICY | {"metadata": {"name": "another"}})
+    bench.create(POLICY)
+    bench.create(POLICY | {"metadata": {"name": "another"}})
     begun = time.time()
     bench.place("jupyter-alice", "alice", ago(600))
     bench.place("jupyter-bob", "bob", ago(600))
@@ -247,7 +247,7 @@ def test_a_running_operator_tells_what_it_does(bench: Watched, operator: Program
 
 
 def test_control_characters_in_names_reach_no_log_line_raw(bench: Watched, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     evil = "eve\x1b[31m\n2026-01-01 ERROR hubquota \u202e"
     bench.place("jupyter-eve", evil, ago(600))
     bench.user_quota("odd", evil)
@@ -265,7 +265,7 @@ def test_control_characters_in_names_reach_no_log_line_raw(bench: Watched, opera
 def test_whoever_has_usage_gets_a_user_quota_again_before_the_operator_is_believed(
     bench: Watched, operator: Program
 ) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     bench.place("jupyter-alice", "alice", ago(600))
     bench.end("jupyter-alice", ago(60))
     eventually(lambda: bench.used_seconds("alice") > 0, operator)
@@ -278,7 +278,7 @@ def test_whoever_has_usage_gets_a_user_quota_again_before_the_operator_is_believ
 
 
 def test_a_name_that_no_user_quota_can_hold_is_told_and_stops_nobody(bench: Watched, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     bench.place("jupyter-long", "x" * 256, ago(600))
     eventually(
         lambda: "is not metered: a user's name has at most 255 characters, not 256" in operator.last_words(100_000),

@@ -34,7 +34,7 @@ class Hub(Bench):
         self.start, self.end_of_alice = ago(900), ago(300)
 
     def begin(self) -> None:
-        self.do("create", "-f", "-", body=POLICY)
+        self.create(POLICY)
         self.program.start()
         self.place("jupyter-alice", "alice", self.start)
         self.end("jupyter-alice", self.end_of_alice)
@@ -49,7 +49,7 @@ class Hub(Bench):
         self.until(lambda: self.is_exact("bob", end) and self.is_exact("alice", self.end_of_alice))
         self.until(lambda: len(self.status("carol").get("running", ())) == 1)
         said = told("bob")
-        self.do("create", "-f", "-", body=event(self.namespace, said, "bob"))
+        self.create(event(self.namespace, said, "bob"))
         self.until(lambda: self.status("bob").get("lastRefusal", {}).get("at") == said["at"])
 
     def is_exact(self, user: str, end: str) -> bool:
@@ -93,7 +93,7 @@ def test_crds_that_are_deleted_and_made_again_bring_back_every_status(
     finally:
         own_control_plane.apply(CRDS)
     if "quotapolicies" in plurals:
-        hub.do("create", "-f", "-", body=POLICY)  # only its author knows what it said
+        hub.create(POLICY)  # only its author knows what it said
     hub.goes_on()
 
 
@@ -103,7 +103,7 @@ def test_while_there_are_no_crds_it_waits_and_says_so(own_control_plane: LocalCo
         hub.until(lambda: hub.says("waits for the CRDs of hubquota.dev"))
     finally:
         own_control_plane.apply(CRDS)
-    hub.do("create", "-f", "-", body=POLICY)
+    hub.create(POLICY)
     hub.goes_on()
 
 

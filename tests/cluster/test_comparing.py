@@ -164,7 +164,7 @@ async def test_a_pod_that_is_gone_ends_when_it_was_last_seen_and_by_when_it_was_
 async def test_policies_that_were_deleted_or_made_unseen_are_told_and_noted(
     bench: Bench, auditor: Auditor, ledger: Ledger
 ) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     await ledger.record_policy_revision(PolicyRevision("old", auditor.hub, "gone", 1, {}, 100))
     assert await auditor.found() == [("gone", Kind.GONE_POLICY), ("weekly", Kind.MISSING_POLICY)]
     assert await auditor.mended() == []
@@ -236,7 +236,7 @@ def stirred(bench: Bench, rounds: Sequence[int]) -> None:
 
 
 async def test_an_audit_is_right_while_an_operator_writes(bench: Bench, auditor: Auditor, ledger: Ledger) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     operator = bench.operator()
     operator.start()
     try:

@@ -24,7 +24,7 @@ class Bench(Watched):
     """A hub with two policies, whose hook tells Events."""
 
     def begin(self) -> None:
-        made = [json.loads(self.do("create", "-o", "json", "-f", "-", body=body)) for body in (POLICY, OBSERVE)]
+        made = [self.create(body) for body in (POLICY, OBSERVE)]
         self.uids = {one["metadata"]["name"]: one["metadata"]["uid"] for one in made}
         self.user_quota("alice", "alice")
 
@@ -32,7 +32,7 @@ class Bench(Watched):
         return quota(name, self.uids[name])
 
     def tell(self, said: object, user: str = "alice", **more: object) -> None:
-        self.do("create", "-f", "-", body=event(self.namespace, said, user, **more))
+        self.create(event(self.namespace, said, user, **more))
 
     def policy(self, name: str = "weekly") -> dict[str, Any]:
         told: dict[str, Any] = self.read("qp", name).get("status", {})

@@ -1,7 +1,6 @@
 """What the real hook decides, by a real API server, reaches the real operator, the ledger, and what people read."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +54,7 @@ class Bench(Told):
         limit = {"value": "0.5", "unit": "GiB-hours"}
         spec = POLICY["spec"] | {"scope": {"users": [user]}, "limit": limit, "enforcement": enforcement}
         body = POLICY | {"metadata": {"name": name}, "spec": spec | {"combine": "Sum"}}
-        self.uids[name] = json.loads(self.do("create", "-o", "json", "-f", "-", body=body))["metadata"]["uid"]
+        self.uids[name] = self.create(body)["metadata"]["uid"]
 
     def launch_all(self, account: Path) -> dict[str, str]:
         """Launch a server of each user's; returns what those read whose launch was refused."""

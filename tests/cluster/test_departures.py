@@ -39,7 +39,7 @@ def bench(api: ControlPlane, namespace: str, tmp_path: Path) -> Bench:
 @pytest.fixture
 def operator(bench: Bench) -> Iterator[Program]:
     program = bench.started(resync_interval=5)
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     yield program
     program.stop()
 

@@ -40,7 +40,7 @@ class World(Bench):
         self.rows.when(lambda: [r.scheduled for r in self.rows.of(name)] == [micros(at)])
 
     def told(self, name: str, status: dict[str, Any]) -> None:
-        self._status(name, status)
+        self.objects.report(name, status)
 
     def gone(self, name: str) -> None:
         """Take it away at once, whatever runs in it."""
@@ -246,7 +246,7 @@ def test_a_pod_that_no_node_takes_has_no_row_whatever_becomes_of_it(world: World
         "metadata": {"name": "unschedulable", "annotations": {"hub.jupyter.org/username": "unschedulable"}},
         "spec": {"schedulerName": "nobody", "containers": [{"name": "notebook", "image": "i"}]},
     }
-    world.do("create", "-f", "-", body=pod)
+    world.create(pod)
     waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": ago(10)}
     world.told("unschedulable", {"phase": "Pending", "conditions": [waits]})
     world.placed("beside-it")

@@ -102,13 +102,13 @@ def test_the_operator_deletes_those_who_are_gone_and_no_other(
     api: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     bench = Bench(api, namespace, tmp_path)
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     bench.place("jupyter-alice", "alice", ago(3600))
     bench.place("jupyter-bob", "bob", ago(3600))
     bench.end("jupyter-bob", ago(600))
     body = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota"}
-    bench.do("create", "-f", "-", body=body | {"metadata": {"name": "zoe"}, "spec": {"user": "zoe"}})
-    bench.do("create", "-f", "-", body=body | {"metadata": {"name": "odd"}, "spec": {"user": "zoe"}})
+    bench.create(body | {"metadata": {"name": "zoe"}, "spec": {"user": "zoe"}})
+    bench.create(body | {"metadata": {"name": "odd"}, "spec": {"user": "zoe"}})
     operator = bench.operator()
     operator.env = {**operator.env, "HUBQUOTA_USER_QUOTA_RETENTION": "2"}
     operator.start()

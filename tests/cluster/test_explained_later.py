@@ -45,7 +45,7 @@ def belongs(bench: Bench, group: str, at: str) -> None:
 
 
 def test_a_refusal_is_explained_as_it_was_when_it_was(bench: Bench, operator: Program) -> None:
-    made = json.loads(bench.do("create", "-o", "json", "-f", "-", body=POLICY | {"spec": TINY}))
+    made = bench.create(POLICY | {"spec": TINY})
     bench.user_quota("alice", "alice")
     belongs(bench, "students", ago(0))
     bench.place("jupyter-alice", "alice", ago(900))

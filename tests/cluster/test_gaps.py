@@ -121,7 +121,7 @@ def test_a_policy_that_was_deleted_in_a_gap_stops_nobody_any_more(
 ) -> None:
     strict = POLICY["spec"] | {"limit": {"value": 0, "unit": "GiB-hours"}}
     for name, spec in (("strict", strict), ("weekly", POLICY["spec"])):
-        world.do("create", "-f", "-", body=POLICY | {"metadata": {"name": name}, "spec": spec})
+        world.create(POLICY | {"metadata": {"name": name}, "spec": spec})
     world.placed("alice")
     world.rows.when(lambda: world.status("alice").get("decision") == "Denied")
     world.line.cut()
@@ -136,13 +136,13 @@ def test_policies_that_were_deleted_while_the_operator_was_down_hold_no_more_in_
 ) -> None:
     world = World(api, namespace, tmp_path)
     for name in ("old", "weekly", "replaced"):
-        world.do("create", "-f", "-", body=POLICY | {"metadata": {"name": name}})
+        world.create(POLICY | {"metadata": {"name": name}})
     world.up()
     try:
         world.rows.when(lambda: world.rows.policies_held() == {"old", "weekly", "replaced"})
         world.down()
         world.do("delete", "qp", "old", "replaced")
-        world.do("create", "-f", "-", body=POLICY | {"metadata": {"name": "replaced"}})
+        world.create(POLICY | {"metadata": {"name": "replaced"}})
         before = now()
         world.up()
         world.rows.when(lambda: world.rows.policies_held() == {"weekly", "replaced"})

@@ -20,7 +20,7 @@ class Pair(Bench):
     """A leader and a standby on one PostgreSQL; alice's server runs."""
 
     def begin(self) -> None:
-        self.do("create", "-f", "-", body=POLICY)
+        self.create(POLICY)
         self.leader, self.standby = self.operator("leader"), self.operator("standby")
         self.start = ago(900)
         self.place("jupyter-alice", "alice", self.start)

@@ -26,10 +26,10 @@ class Bench(Watched):
     def begin(self) -> None:
         self.program = self.started(**PATIENT, resync_interval=5)
         self.account = account_of_hub(self.api, self.namespace)
-        self.do("create", "-f", "-", body=POLICY)
+        self.create(POLICY)
         for name, scope, most in (("one", {"users": ["alice"]}, 1), ("two", {"users": ["bob", "carol", "dave"]}, 2)):
             spec = {"scope": scope, "resource": "servers", "limit": {"value": most, "unit": "servers"}}
-            self.do("create", "-f", "-", body=POLICY | {"metadata": {"name": name}, "spec": spec})
+            self.create(POLICY | {"metadata": {"name": name}, "spec": spec})
         eventually(lambda: bool(self.read("lease", "hubquota-heartbeat")), self.program)
 
     def server(self, user: str, name: str = "", placed: str | None = None, phase: str = "Running") -> None:
@@ -39,10 +39,10 @@ class Bench(Watched):
         meta = {"name": pod, "annotations": marks}
         container = {"name": "notebook", "image": "i", "resources": {"requests": {"memory": "1Gi"}}}
         spec = {"schedulerName": NODE, "containers": [container]}
-        self.do("create", "-f", "-", body={"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+        self.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
         if placed is not None:
             known = {"type": "PodScheduled", "status": "True", "lastTransitionTime": placed}
-            self._status(pod, {"phase": phase, "conditions": [known]})
+            self.objects.report(pod, {"phase": phase, "conditions": [known]})
 
     def quota(self, user: str, resource: str) -> dict[str, Any]:
         """What the status tells of one; nothing where it tells none yet."""

@@ -27,7 +27,7 @@ class Monitored(Bench):
     """A bench whose ledger was filled by an operator that runs no more."""
 
     def begin(self) -> None:
-        self.do("create", "-f", "-", body=POLICY)
+        self.create(POLICY)
         program = self.operator()
         program.env = {**program.env, "HUBQUOTA_RESYNC_INTERVAL": "5"}
         program.start()
@@ -126,7 +126,7 @@ def test_a_ledger_on_sqlite_is_checked_by_its_operator_instead(
     api: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     bench = Watched(api, namespace, tmp_path)
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     program = bench.started(monitor_interval=5, resync_interval=5)
     try:
         eventually(lambda: bench.metric("heartbeat_timestamp_seconds") > 0, program)

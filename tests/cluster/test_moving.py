@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture
 def bench(api: ControlPlane, namespace: str, tmp_path: Path) -> Bench:
     made = Bench(api, namespace, tmp_path)
-    made.do("create", "-f", "-", body=POLICY)
+    made.create(POLICY)
     return made
 
 

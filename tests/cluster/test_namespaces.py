@@ -44,7 +44,7 @@ class Labelled(Watched):
         name = f"{self.namespace}-{secrets.token_hex(3)}"
         self.api.make_namespace(name)
         found = Bench(self.api, name, self.folder, self.database)
-        found.do("create", "-f", "-", body=POLICY)
+        found.create(POLICY)
         found.place("jupyter-alice", "alice", ago(900))
         if readable:
             self.give(name)

@@ -51,7 +51,7 @@ def test_what_slipped_past_gets_a_condition_and_its_neighbour_is_applied(api: Co
         for name, (spec, _) in WRONG.items():
             until(lambda n=name, s=spec: takes(bench, n, s))  # type: ignore[misc]
     until(lambda: not takes(bench, "another", GOOD | {"scope": {}}, "--dry-run=server"))
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     bench.place("jupyter-alice", "alice", ago(600))
     operator = bench.operator()
     operator.start()

@@ -27,7 +27,7 @@ def seconds(start: str, end: str) -> float:
 
 
 def test_usage_is_exact_after_the_operator_was_killed_while_a_server_ended(bench: Bench) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     program, start, end = bench.operator(), ago(900), ago(100)
     program.start()
     bench.place("jupyter-alice", "alice", start)
@@ -44,7 +44,7 @@ def test_usage_is_exact_after_the_operator_was_killed_while_a_server_ended(bench
 
 
 def test_a_standby_goes_on_with_the_ledger_of_one_that_was_killed(bench: Bench) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     first, second = bench.operator("first"), bench.operator("second")
     start, end = ago(900), ago(100)
     try:

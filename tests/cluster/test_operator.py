@@ -14,7 +14,6 @@ from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.manifests import operator_kubeconfig
 from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
-from tests.testbed.reading import Reader
 from tests.testbed.rest import Json
 
 pytestmark = pytest.mark.cluster
@@ -44,7 +43,7 @@ class Bench:
     def __init__(self, api: ControlPlane, namespace: str, folder: Path, database: str | None = None) -> None:
         self.api, self.namespace, self.folder = api, namespace, folder
         self.database = database or f"sqlite:///{folder}/ledger.db"
-        self._reader: Reader | None = None
+        self.objects = api.objects(namespace)
 
     def operator(self, name: str = "operator", *, quick: bool = True) -> Program:
         """An operator of this namespace; all share one ledger. ``quick``: with a Lease that soon runs out."""
@@ -63,9 +62,11 @@ class Bench:
 
     def read(self, kind: str, name: str = "") -> Json:
         """An object, or the list of a kind, by the names that kubectl takes; nothing: there is no such object."""
-        if self._reader is None:
-            self._reader = Reader(self.api.kubeconfig, self.namespace)
-        return self._reader.get(kind, name)
+        return self.objects.get(kind, name)
+
+    def create(self, body: Json) -> Json:
+        """A new object, as it is kept."""
+        return self.objects.create(body)
 
     def place(self, name: str, user: str, at: str, memory: str = "1Gi") -> None:
         """A pod on a node since ``at``."""
@@ -73,22 +74,16 @@ class Bench:
         container = {"name": "notebook", "image": "i", "resources": {"requests": {"memory": memory}}}
         # A scheduler, where there is one, leaves it alone; and its node is there.
         spec = {"schedulerName": NODE, "containers": [container]}
-        self.do("create", "-f", "-", body={"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
-        binding = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": name},
-            "target": {"kind": "Node", "name": NODE},
-        }
-        self.do("create", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{name}/binding", "-f", "-", body=binding)
+        self.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+        self.objects.bind(name, NODE)
         placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": at}
-        self._status(name, {"phase": "Running", "conditions": [placed]})
+        self.objects.report(name, {"phase": "Running", "conditions": [placed]})
 
     def end(self, name: str, at: str) -> None:
         """Its last container ended at ``at``."""
         state = {"terminated": {"exitCode": 0, "startedAt": at, "finishedAt": at}}
         status = {"name": "notebook", "image": "i", "imageID": "i", "ready": False, "restartCount": 0, "state": state}
-        self._status(name, {"phase": "Succeeded", "containerStatuses": [status]})
+        self.objects.report(name, {"phase": "Succeeded", "containerStatuses": [status]})
 
     def status(self, user: str) -> dict[str, Any]:
         found: dict[str, Any] = self.read("uq", user)
@@ -99,9 +94,6 @@ class Bench:
         """GiB-seconds used, as the status tells them; -1: not yet."""
         quotas = self.status(user).get("quotas") or [{"used": "-1"}]
         return float(quotas[0]["used"]) * 3600
-
-    def _status(self, name: str, status: object) -> None:
-        self.do("patch", "pod", name, "--subresource=status", "-p", json.dumps({"status": status}))
 
 
 @pytest.fixture
@@ -130,7 +122,7 @@ def ago(seconds: int) -> str:
 
 
 def test_a_finished_pod_is_charged_from_placement_to_its_last_container_s_end(bench: Bench, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     start, end = ago(500), ago(100)
     bench.place("jupyter-alice", "alice", start)
     bench.end("jupyter-alice", end)
@@ -141,7 +133,7 @@ def test_a_finished_pod_is_charged_from_placement_to_its_last_container_s_end(be
 
 def test_a_policy_follows_an_edit_at_once_and_says_what_it_is_about(bench: Bench, operator: Program) -> None:
     bench.place("jupyter-alice", "alice", ago(3600))
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     eventually(lambda: bench.status("alice").get("decision") == "Allowed", operator)
     bench.do("patch", "qp", "weekly", "--type=merge", "-p", '{"spec": {"limit": {"value": "0.5"}}}')
     eventually(lambda: bench.status("alice")["decision"] == "Denied", operator)
@@ -152,14 +144,14 @@ def test_a_policy_follows_an_edit_at_once_and_says_what_it_is_about(bench: Bench
 def test_an_event_s_policy_counts_from_its_beginning(bench: Bench, operator: Program) -> None:
     spec = POLICY["spec"] | {"window": {"fixed": {"start": ago(1800), "end": ago(-3600)}}}
     bench.place("jupyter-alice", "alice", ago(3600))
-    bench.do("create", "-f", "-", body=POLICY | {"spec": spec})
+    bench.create(POLICY | {"spec": spec})
     eventually(lambda: bench.used_seconds("alice") > 1799, operator)
     assert bench.used_seconds("alice") < 2700
     assert f"from {ago(1800)[:10]}" in bench.do("get", "qp")
 
 
 def test_a_kill_in_the_middle_of_a_server_s_life_changes_no_number(bench: Bench, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     start = ago(600)
     bench.place("jupyter-alice", "alice", start)
     eventually(lambda: bench.used_seconds("alice") > 0, operator)
@@ -173,7 +165,7 @@ def test_a_kill_in_the_middle_of_a_server_s_life_changes_no_number(bench: Bench,
 
 
 def test_a_pod_deleted_while_the_operator_was_dead_is_ended_with_an_estimate(bench: Bench, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     bench.place("jupyter-alice", "alice", ago(600))
     eventually(lambda: len(bench.status("alice").get("running", [])) == 1, operator)
     operator.kill()
@@ -184,7 +176,7 @@ def test_a_pod_deleted_while_the_operator_was_dead_is_ended_with_an_estimate(ben
 
 
 def test_a_restart_never_tells_that_there_is_no_limit(bench: Bench, operator: Program) -> None:
-    bench.do("create", "-f", "-", body=POLICY | {"spec": POLICY["spec"] | {"limit": {"value": 0, "unit": "GiB-hours"}}})
+    bench.create(POLICY | {"spec": POLICY["spec"] | {"limit": {"value": 0, "unit": "GiB-hours"}}})
     bench.place("jupyter-alice", "alice", ago(600))
     eventually(lambda: bench.status("alice").get("decision") == "Denied", operator)
     operator.kill()
@@ -197,7 +189,7 @@ def test_a_restart_never_tells_that_there_is_no_limit(bench: Bench, operator: Pr
 def test_of_two_operators_started_by_mistake_one_writes_and_the_other_takes_over(
     bench: Bench, operator: Program
 ) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     bench.place("jupyter-alice", "alice", ago(600))
     eventually(lambda: bench.used_seconds("alice") > 0, operator)
     second = bench.operator("second")

@@ -45,7 +45,7 @@ class Cut(Watched):
         eventually(lambda: self.metric("ledger_waiting_pods") == 0, self.program)
 
     def begin(self) -> None:
-        self.do("create", "-f", "-", body=POLICY)
+        self.create(POLICY)
         self.program = self.started(heartbeat_interval=1, resync_interval=5)
         self.start, self.end_of_bob, self.end_of_alice = ago(900), ago(600), ago(300)
         self.place("jupyter-alice", "alice", self.start)

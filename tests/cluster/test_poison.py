@@ -39,9 +39,9 @@ class Bench(Recorded):
         container = {"name": "notebook", "image": "i", "resources": {"requests": requests}}
         spec = {"nodeName": NODE, "schedulerName": NODE, "containers": [container]}
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": marks}, "spec": spec}
-        self.do("create", "-f", "-", body=body)
+        self.create(body)
         placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": at}
-        self._status(name, {"phase": "Running", "conditions": [placed]} | status)
+        self.objects.report(name, {"phase": "Running", "conditions": [placed]} | status)
 
     def events(self) -> list[dict[str, Any]]:
         found = self.read("events")["items"]
@@ -56,7 +56,7 @@ def bench(api: ControlPlane, namespace: str, tmp_path: Path) -> Bench:
 @pytest.fixture
 def operator(bench: Bench) -> Iterator[Program]:
     program = bench.started(resync_interval=5)
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     yield program
     program.stop()
 

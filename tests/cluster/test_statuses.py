@@ -51,7 +51,7 @@ def enforced(bench: Watched) -> Callable[[], bool]:
 
 
 def test_an_idle_hub_writes_nothing_and_a_restart_only_what_is_not_true(bench: Watched) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     for user in ("alice", "bob"):
         finished(bench, user, 600)
     operator = bench.started(resync_interval=5)
@@ -77,7 +77,7 @@ def test_an_idle_hub_writes_nothing_and_a_restart_only_what_is_not_true(bench: W
 
 
 def test_a_status_that_is_believed_at_a_restart_is_compared_once_the_hub_is_served(bench: Watched) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     for user in ("alice", "bob"):
         finished(bench, user, 600)
     operator = bench.started(heartbeat_interval=1)
@@ -101,7 +101,7 @@ def test_a_status_that_is_believed_at_a_restart_is_compared_once_the_hub_is_serv
 
 
 def test_an_edit_that_touches_many_is_told_first_to_those_whom_it_stops(bench: Watched) -> None:
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     for i in range(40):
         finished(bench, f"user{i:02}", 3600 if i % 8 == 7 else 36)
     operator = bench.started()
@@ -123,7 +123,7 @@ def test_a_membership_that_changes_while_a_server_runs_counts_at_once_with_all_t
     bench: Watched,
 ) -> None:
     spec = GOOD | {"scope": {"groups": ["students"]}, "limit": {"value": "0.1", "unit": "GiB-hours"}}
-    bench.do("create", "-f", "-", body=POLICY | {"spec": spec})
+    bench.create(POLICY | {"spec": spec})
     bench.place("jupyter-alice", "alice", ago(600))
     operator = bench.started()
     try:
@@ -140,14 +140,14 @@ def test_a_membership_that_changes_while_a_server_runs_counts_at_once_with_all_t
 def test_a_policy_that_is_deleted_frees_and_one_that_is_made_again_counts_the_window_that_has_passed(
     bench: Watched,
 ) -> None:
-    bench.do("create", "-f", "-", body=POLICY | {"spec": GOOD | {"limit": {"value": "0.1", "unit": "GiB-hours"}}})
+    bench.create(POLICY | {"spec": GOOD | {"limit": {"value": "0.1", "unit": "GiB-hours"}}})
     finished(bench, "alice", 600)
     operator = bench.started()
     try:
         eventually(lambda: bench.status("alice").get("decision") == "Denied", operator)
         bench.do("delete", "qp", "weekly")
         eventually(lambda: bench.status("alice")["summary"] == "no limit", operator)
-        bench.do("create", "-f", "-", body=POLICY | {"spec": GOOD | {"window": {"rolling": "60d"}}})
+        bench.create(POLICY | {"spec": GOOD | {"window": {"rolling": "60d"}}})
         eventually(lambda: bench.used_seconds("alice") > 590, operator)
     finally:
         operator.stop()
@@ -171,7 +171,7 @@ def test_a_policy_says_what_an_admin_should_know_of_it(bench: Watched) -> None:
         },
     }
     for name, spec in policies.items():
-        bench.do("create", "-f", "-", body=POLICY | {"metadata": {"name": name}, "spec": spec})
+        bench.create(POLICY | {"metadata": {"name": name}, "spec": spec})
     operator = bench.started()
     try:
         expected = {

@@ -134,9 +134,9 @@ def upgrade(bench: Bench) -> None:
 def test_every_wrong_policy_is_told_what_to_write_and_the_right_ones_beside_them_are_applied(bench: Bench) -> None:
     slipped = {name: spec for name, (spec, _) in WRONG.items()} | {UNTELLABLE: without("limit")}
     for name, spec in ({"before": GOOD} | slipped).items():
-        bench.do("create", "-f", "-", body=POLICY | {"metadata": {"name": name}, "spec": spec})
+        bench.create(POLICY | {"metadata": {"name": name}, "spec": spec})
     upgrade(bench)
-    bench.do("create", "-f", "-", body=POLICY | {"metadata": {"name": "after"}})
+    bench.create(POLICY | {"metadata": {"name": "after"}})
     bench.place("jupyter-alice", "alice", ago(600))
     operator = bench.operator()
     operator.start()

@@ -18,8 +18,7 @@ from tests.testbed.control_plane import ControlPlane
 
 def account_of_hub(api: ControlPlane, namespace: str) -> Path:
     """A kubeconfig of the service account that z2jh makes; its Roles are those of the manifests."""
-    done = api.kubectl("create", "serviceaccount", "hub", "-n", namespace)
-    assert done.returncode == 0, done.stderr
+    api.objects(namespace).create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "hub"}})
     return api.kubeconfig_for(namespace, "hub")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import HubRunner
 from tests.testbed.line import Line
 from tests.testbed.manifests import give_rights
+from tests.testbed.objects import Objects
 from tests.testbed.patience import until
-from tests.testbed.reading import Reader
 
 Json = dict[str, Any]
 
@@ -47,23 +47,23 @@ class Unattended:
         self._must("delete", "lease", "hubquota-heartbeat", "--ignore-not-found")
 
     def apply(self, *objects: Json) -> None:
-        """Apply objects in the namespace. Raises RuntimeError with the API server's words."""
-        self._must("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+        """Apply objects in the namespace. Raises httpx.HTTPError with the API server's words."""
+        for body in objects:
+            self._objects.apply(body)
 
     def user_quota(self, user: str, status: Json) -> None:
         """Write what an operator says of a user, whose name is a plain one."""
         made: Json = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota", "metadata": {"name": user}}
         self.apply(made | {"spec": {"user": user, "groups": []}})
-        patch = json.dumps({"status": status})
-        self._must("patch", "userquota", user, "--subresource=status", "--type=merge", "-p", patch)
+        self._objects.patch("uq", user, {"status": status}, "status")
 
     def has_pod(self, user: str) -> bool:
         """Whether the launch of a user went on."""
-        return bool(self._reader.get("pod", f"jupyter-{user}"))
+        return bool(self._objects.get("pod", f"jupyter-{user}"))
 
-    @cached_property
-    def _reader(self) -> Reader:
-        return Reader(self.api.kubeconfig, self.namespace)
+    @property
+    def _objects(self) -> Objects:
+        return self.api.objects(self.namespace)
 
     @contextmanager
     def without_rights(self) -> Iterator[None]:
@@ -99,7 +99,7 @@ class Unattended:
             self._until(partial(self._is_served, path, served))
 
     def _is_served(self, path: str, served: bool) -> bool:
-        return (self.api.kubectl("get", "--raw", path).returncode == 0) is served
+        return self.api.calls.answer("GET", path).is_success is served
 
     def _may_read(self) -> bool:
         whose = f"system:serviceaccount:{self.namespace}:hub"
@@ -109,8 +109,7 @@ class Unattended:
     def _until(self, check: Callable[[], bool]) -> None:
         until(check, lambda: "the API server does not take it")
 
-    def _must(self, *args: str, stdin: str | None = None) -> str:
-        done = self.api.kubectl("-n", self.namespace, *args, stdin=stdin)
+    def _must(self, *args: str) -> None:
+        done = self.api.kubectl("-n", self.namespace, *args)
         if done.returncode:
             raise RuntimeError(done.stderr)
-        return done.stdout

@@ -26,7 +26,7 @@ class Bench(Watched):
         super().__init__(api, namespace, folder)
         self.hub, self.secret = hub, folder / "token"
         self.secret.write_text("hunter2")
-        self.do("create", "-f", "-", body=OF_STUDENTS)
+        self.create(OF_STUDENTS)
 
     @contextmanager
     def asking(self, **settings: object) -> Iterator[None]:

@@ -77,7 +77,7 @@ def test_an_operator_in_a_pod_serves_its_own_namespace_with_its_own_account(
     )
     give_rights(own_control_plane, namespace)
     bench = Bench(own_control_plane, namespace, tmp_path)
-    bench.do("create", "-f", "-", body=POLICY)
+    bench.create(POLICY)
     eventually(lambda: f"hub={namespace} is served" in operator.last_words(), operator)
     given = len(operator.last_words(1_000_000))
     bench.place("jupyter-alice", "alice", ago(600))

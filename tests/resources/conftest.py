@@ -1,15 +1,11 @@
 """A way to ask the API server what it thinks of an object, without keeping it."""
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.rest import credentials
 
 #: What the API server says of an object: an empty string where it takes it.
 Judge = Callable[[dict[str, Any]], str]
@@ -30,8 +26,7 @@ def judge(api: ControlPlane) -> Judge:
 def judge_status(api: ControlPlane) -> Iterator[Judge]:
     """PUT of a status onto a UserQuota that is there, with dryRun=All and fieldValidation=Strict."""
     body = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota", "metadata": {"name": "judged"}}
-    made = api.kubectl("create", "-o", "json", "-f", "-", stdin=json.dumps(body | {"spec": {"user": "judged"}}))
-    there = json.loads(made.stdout)
+    there = api.objects("default").create(body | {"spec": {"user": "judged"}})
 
     def ask(status: dict[str, Any]) -> str:
         path = "/apis/hubquota.dev/v1alpha1/namespaces/default/userquotas/judged/status"
@@ -42,13 +37,5 @@ def judge_status(api: ControlPlane) -> Iterator[Judge]:
 
 
 def _asked(api: ControlPlane, method: str, path: str, body: dict[str, Any]) -> str:
-    admin = credentials(api.kubeconfig)
-    headers = {**admin.headers, "Content-Type": "application/json"}
-    url = f"{admin.server}{path}?dryRun=All&fieldValidation=Strict"
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=30, context=admin.context):
-            return ""
-    except urllib.error.HTTPError as error:
-        with error:
-            return str(json.loads(error.read())["message"])
+    answer = api.calls.answer(method, f"{path}?dryRun=All&fieldValidation=Strict", body)
+    return str(answer.json()["message"]) if answer.is_error else ""

@@ -71,7 +71,7 @@ class HubParts:
     def start(self) -> None:
         """Start all, with a policy in place."""
         self._api.make_namespace(self.namespace)
-        self._do("apply", "-f", "-", stdin=json.dumps(_POLICY))
+        self._api.objects(self.namespace).apply(_POLICY)
         self.operator.command = self._restart.command(str(Path(sys.executable).with_name("hubquota")), "operator")
         self.operator.env = self._settings()
         self.kubelet.start()
@@ -106,11 +106,6 @@ class HubParts:
 
     async def _serves(self, since: float) -> bool:
         return self.listings.since(since)
-
-    def _do(self, *args: str, stdin: str) -> None:
-        done = self._api.kubectl("-n", self.namespace, *args, stdin=stdin)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
 
 
 class Parts:

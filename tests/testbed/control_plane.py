@@ -7,15 +7,20 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
+from tests.testbed.objects import Calls, Objects
 from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import NotReady
 
 #: Of every fake kubelet: pods that name it as their scheduler are left alone by a real one.
 NODE: Final = "hubquota-testbed"
 _STEP: Final = 60
+_DAY: Final = 86_400
 
 
 class ControlPlane:
@@ -47,12 +52,21 @@ class ControlPlane:
         raise NotImplementedError
 
     def wait(self, seconds: float = PATIENCE) -> None:
-        """Wait until the API server says that it is ready. Raises NotReady with its or kubectl's words."""
+        """Wait until the API server says that it is ready. Raises NotReady with its words."""
         deadline = time.monotonic() + seconds
-        while (told := self._asked()).returncode:
+        while why := self._not_ready():
             if time.monotonic() > deadline:
-                raise NotReady(f"the API server {self.url} was not ready after {seconds:.0f} s: {told.stderr}")
+                raise NotReady(f"the API server {self.url} was not ready after {seconds:.0f} s: {why}")
             time.sleep(0.1)
+
+    @cached_property
+    def calls(self) -> Calls:
+        """The API, as the cluster's admin has it."""
+        return Calls(self.kubeconfig)
+
+    def objects(self, namespace: str) -> Objects:
+        """Those of a namespace, as the cluster's admin has them."""
+        return Objects(self.calls, namespace)
 
     def kubectl(self, *args: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl as the cluster's admin; the caller judges its exit code."""
@@ -77,29 +91,35 @@ class ControlPlane:
             self.end_namespace(name)
 
     def make_namespace(self, name: str) -> None:
-        """A new namespace that takes pods. Raises RuntimeError if it is there already, for it is not ours then."""
-        self._must("create", "namespace", name)
+        """A new namespace that takes pods. Raises httpx.HTTPError if it is there already, for it is not ours then."""
+        self.calls.call("POST", "/api/v1/namespaces", _object("Namespace", name))
         # Admission of pods may ask for it, and a controller that makes it need not run, or is late.
-        self.kubectl("create", "serviceaccount", "default", "-n", name)
+        self.objects(name).apply(_object("ServiceAccount", "default"))
 
     def end_namespace(self, name: str) -> None:
         """Delete a namespace with all that is in it, without waiting for its end where a controller sees to it."""
-        self._must("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+        answer = self.calls.answer("DELETE", f"/api/v1/namespaces/{name}")
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            answer.raise_for_status()
         if not self.empties_namespaces:
             self._empty(name)
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """A kubeconfig with a real token of a service account, good for a day."""
-        token = self._must("create", "token", service_account, "-n", namespace, "--duration=24h").strip()
+        token = self.objects(namespace).token(service_account, _DAY)
         name = f"{namespace}-{service_account}"
         config = self._config()
         config["users"] = [{"name": name, "user": {"token": token}}]
         config["contexts"][0]["context"] |= {"user": name, "namespace": namespace}
         return write_kubeconfig(self.folder / f"kubeconfig-{name}", config)
 
-    def _asked(self) -> subprocess.CompletedProcess[str]:
-        """Whether the API server is ready, by exit code."""
-        return self.kubectl("get", "--raw", "/readyz", "--request-timeout=5s")
+    def _not_ready(self) -> str:
+        """Why the API server is not; empty: it is."""
+        try:
+            answer = self.calls.answer("GET", "/readyz")
+        except (OSError, httpx.TransportError) as fault:  # one that never ran has no certificate yet
+            return f"{type(fault).__name__}: {fault}"
+        return "" if answer.is_success else answer.text
 
     def _config(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.kubeconfig.read_text())
@@ -118,6 +138,10 @@ class ControlPlane:
         if done.returncode:
             raise RuntimeError(f"kubectl {' '.join(args)}: {done.stderr or done.stdout}")
         return done.stdout
+
+
+def _object(kind: str, name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
 
 
 def write_kubeconfig(path: Path, config: dict[str, Any]) -> Path:

@@ -48,7 +48,7 @@ class GivenControlPlane(ControlPlane):
         self.kubectl("delete", "lease", NODE, "-n", "kube-node-lease", "--ignore-not-found", "--wait=false")
 
     def make_namespace(self, name: str) -> None:
-        """A new namespace that takes pods, until stop(). Raises RuntimeError if it is there already."""
+        """A new namespace that takes pods, until stop(). Raises httpx.HTTPError if it is there already."""
         super().make_namespace(name)
         self._made.add(name)
 

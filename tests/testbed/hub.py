@@ -180,7 +180,7 @@ class HubRunner:
         give_rights(self.api, self.namespace)
         meta = {"name": "hub", "namespace": self.namespace}
         rbac = "rbac.authorization.k8s.io"
-        objects = [
+        objects: list[dict[str, Any]] = [
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
             {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": list(_RULES)},
             {
@@ -191,11 +191,8 @@ class HubRunner:
                 "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "hub"},
             },
         ]
-        done = self.api.kubectl(
-            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        )
-        if done.returncode:
-            raise RuntimeError(done.stderr)
+        for body in objects:
+            self.api.objects(self.namespace).apply(body)
         return self.api.kubeconfig_for(self.namespace, "hub")
 
 

@@ -52,7 +52,7 @@ class LocalControlPlane(ControlPlane):
 
     def wait(self, seconds: float = PATIENCE) -> None:
         """Wait until the API server says that it is ready, or has ended."""
-        self.apiserver.ready(lambda: self._asked().returncode == 0, seconds)
+        self.apiserver.ready(lambda: not self._not_ready(), seconds)
 
     def stop(self) -> None:
         """End all parts, the last started first."""

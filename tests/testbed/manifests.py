@@ -1,6 +1,5 @@
 """What an admin applies, as kubectl renders it: accounts and Roles here are those of the manifests, and no others."""
 
-import json
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -29,12 +28,10 @@ def rendered(kubectl: Path, folder: str = "base", namespace: str = "jupyterhub")
 
 
 def give_rights(api: ControlPlane, namespace: str, folder: str = "base") -> None:
-    """Make a folder's accounts and Roles, for a hub and its operator in one namespace. Raises RuntimeError."""
-    rights = [body for body in rendered(api.kubectl_program, folder, namespace) if body["kind"] in _RIGHTS]
-    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": rights})
-    done = api.kubectl("apply", "-f", "-", stdin=listed)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
+    """Make a folder's accounts and Roles, for a hub and its operator in one namespace. Raises httpx.HTTPError."""
+    for body in rendered(api.kubectl_program, folder, namespace):
+        if body["kind"] in _RIGHTS:
+            api.objects(body["metadata"]["namespace"]).apply(body)
 
 
 def apply_cluster(api: ControlPlane) -> None:
@@ -45,7 +42,7 @@ def apply_cluster(api: ControlPlane) -> None:
 
 
 def operator_kubeconfig(api: ControlPlane, namespace: str) -> Path:
-    """A kubeconfig of the operator's service account, with its Roles and nothing more. Raises RuntimeError."""
+    """A kubeconfig of the operator's service account, with its Roles and nothing more. Raises httpx.HTTPError."""
     give_rights(api, namespace)
     return api.kubeconfig_for(namespace, OPERATOR)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.fake_kubelet import DO
 from tests.testbed.hub import ROOT, HubRunner
 from tests.testbed.manifests import operator_kubeconfig
+from tests.testbed.objects import Objects
 from tests.testbed.processes import Program
-from tests.testbed.reading import Reader
 from tests.testbed.z2jh import hooked
 
 
@@ -32,7 +33,6 @@ class Stage:
         self.api, self.namespace, self.folder = api, namespace, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.truth = folder / "kubelet.jsonl"
-        self._reader = Reader(api.kubeconfig, namespace)
         self.hub = HubRunner(api, namespace, folder / "hub", extra + hooked(folder), python)
         self.kubelet = self._python(
             "fake-kubelet", "-m", "tests.testbed.fake_kubelet", api.kubeconfig, namespace, self.truth, pull
@@ -59,30 +59,31 @@ class Stage:
             part.stop(15)
 
     def apply(self, *objects: dict[str, Any]) -> None:
-        """Apply objects in the hub's namespace. Raises RuntimeError with the API server's words."""
-        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        self._kubectl("apply", "-f", "-", stdin=listed)
+        """Apply objects in the hub's namespace. Raises httpx.HTTPError with the API server's words."""
+        for body in objects:
+            self._objects.apply(body)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """An object, by the names of kinds that kubectl takes; an empty one where it is not there."""
-        return self._reader.get(kind, name)
+        return self._objects.get(kind, name)
 
     def table(self) -> str:
         """``kubectl get qp,uq`` as an admin sees it."""
-        return self._kubectl("get", "qp,uq")
+        done = self.api.kubectl("-n", self.namespace, "get", "qp,uq")
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout
 
     def do(self, pod: str, what: str) -> None:
         """Have the fake kubelet ``restart`` or ``finish`` a pod."""
-        self._kubectl("annotate", "--overwrite", "pod", pod, f"testbed.hubquota.dev/do={what}")
+        self._objects.patch("pod", pod, {"metadata": {"annotations": {DO: what}}})
 
     def _beats(self) -> bool:
         return bool(self.get("lease", "hubquota-heartbeat"))
 
-    def _kubectl(self, *args: str, stdin: str | None = None) -> str:
-        done = self.api.kubectl("-n", self.namespace, *args, stdin=stdin)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        return done.stdout
+    @property
+    def _objects(self) -> Objects:
+        return self.api.objects(self.namespace)
 
     def _python(self, name: str, *args: object) -> Program:
         command = [sys.executable, *map(str, args)]

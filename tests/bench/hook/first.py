@@ -87,7 +87,7 @@ def _apply(bench: Bench, operator: Program, policies: Sequence[Any]) -> None:
     """Apply policies, and wait until the operator has said so."""
     for made in policies:
         body = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "QuotaPolicy", "metadata": {"name": made["name"]}}
-        bench.do("create", "-f", "-", body=body | {"spec": {k: v for k, v in made.items() if k != "name"}})
+        bench.create(body | {"spec": {k: v for k, v in made.items() if k != "name"}})
     for made in policies:
         operator.ready(_applied(bench, made["name"]))
 

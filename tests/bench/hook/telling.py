@@ -80,7 +80,7 @@ def _between(of: Middle) -> str:
 
 
 def _short(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.{1 if number >= 2 else 2}f}"
 
 
 def _mib(kib: int) -> str:
