@@ -18,12 +18,14 @@ import asyncio
 import contextlib
 import hashlib
 import html
+import importlib.metadata
 import inspect
 import json
 import math
 import os
 import re
 import time
+import traceback
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +35,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from email.utils import parsedate_to_datetime
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
@@ -95,9 +98,9 @@ class HubQuota(Configurable):
         default_value="",
         help="The group a server is launched for: a key of user_options, or a callable of the spawner. Empty: none.",
     ).tag(config=True, write="the name of a key of user_options, or a callable that takes the spawner")
-    namespace = Unicode("", help="The namespace of the hub's quotas. Empty: where the hub runs.").tag(
-        config=True, write="the name of a namespace, such as jupyterhub, or nothing"
-    )
+    namespace = Unicode(
+        "", help="The namespace of the hub's quotas. Empty: `KubeSpawner.namespace`, or else where the hub runs."
+    ).tag(config=True, write="the name of a namespace, such as jupyterhub, or nothing")
     primehub_annotation = Bool(False, help="Whether pods carry PrimeHub's annotation primehub.io/usage too.").tag(
         config=True, write="True or False"
     )
@@ -159,16 +162,26 @@ def _options(c: Any) -> HubQuota:
 
 def _spawner_classes(c: Any) -> list[str]:
     """The names under which the hub's spawner is configured, the most specific last."""
-    chosen = c.JupyterHub.spawner_class if "spawner_class" in c.JupyterHub else "kubespawner"
-    if isinstance(chosen, str) and "." in chosen:
-        # A module that is not there is the hub's own error, which says more.
-        with contextlib.suppress(ImportError):
-            chosen = import_item(chosen)
+    chosen = _spawner_class(c.JupyterHub.spawner_class) if "spawner_class" in c.JupyterHub else KubeSpawner
     if isinstance(chosen, type):
         lineage = [cls.__name__ for cls in reversed(chosen.__mro__) if issubclass(cls, Configurable)]
         return list(dict.fromkeys(["Spawner", "KubeSpawner", *(name for name in lineage if name not in _BASES)]))
     name = chosen.rpartition(".")[2]
     return ["Spawner", "KubeSpawner", *([] if name in ("kubespawner", "KubeSpawner") else [name])]
+
+
+def _spawner_class(chosen: "type | str") -> "type | str":
+    """The class that is named by where it is, or as the hub's entry points name it; the name where there is none.
+
+    What is not there, or cannot be imported, is the hub's own error, which says more.
+    """
+    with contextlib.suppress(Exception):
+        for entry in importlib.metadata.entry_points(group="jupyterhub.spawners"):
+            if isinstance(chosen, str) and entry.name.lower() == chosen.lower():
+                found: type = entry.load()
+                return found
+        return import_item(chosen) if isinstance(chosen, str) and "." in chosen else chosen
+    return chosen
 
 
 def _hook(gate: "Gate") -> Hook:
@@ -189,9 +202,9 @@ def _without_us(hook: "Hook | None") -> "Hook | None":
 
 # --- What is launched: the profile, what it asks for, and for which group ---
 
-_QUANTITY = re.compile(
-    r"[+]?([0-9]{1,30}(?:[.][0-9]{0,30})?|[.][0-9]{1,30})([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?"
-)
+_QUANTITY = re.compile(r"[+]?([0-9]+(?:[.][0-9]*)?|[.][0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?")
+#: Longer texts, and larger exponents, only serve to have somebody compute for ever.
+_LONGEST_QUANTITY, _LARGEST_EXPONENT = 1000, 1000
 _SUFFIXES = {suffix: Fraction(10) ** (3 * power) for power, suffix in enumerate("num kMGTPE", -3)}
 _SUFFIXES |= {f"{letter}i": Fraction(1024) ** power for power, letter in enumerate("KMGTPE", 1)}
 
@@ -214,6 +227,11 @@ class Unusable(Exception):
     """What a user chose cannot be started, whatever is left of a quota; the message says why, for the user."""
 
 
+#: What code raises for data that it did not expect. A user who could have the hook fail by what they send would be
+#: judged by failover_open, and not by their quotas.
+_BY_DATA = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, TraitError, re.error)
+
+
 async def apply_profile(spawner: Any) -> None:
     """Have the profile's requests on the spawner now: KubeSpawner applies them only after this hook. Raises Unusable.
 
@@ -225,7 +243,7 @@ async def apply_profile(spawner: Any) -> None:
         await spawner.load_user_options()
     except ValueError as fault:
         raise Unusable(_short(str(fault), 500)) from fault
-    except (AttributeError, LookupError, RecursionError, TypeError, TraitError) as fault:
+    except _BY_DATA as fault:
         raise Unusable("they are not of the form that this hub's profiles expect") from fault
 
 
@@ -313,12 +331,19 @@ def quantity(amount: object, times: int = 1) -> int:
 @lru_cache(256)
 def _quantity(amount: str, times: int) -> int:
     """A hub's launches ask for the same few amounts. Raises ValueError."""
-    found = _QUANTITY.fullmatch(amount)
+    found = _QUANTITY.fullmatch(amount) if len(amount) <= _LONGEST_QUANTITY else None
     if found is None:
         raise ValueError(amount)
     number, suffix = found[1].rstrip("."), found[2] or " "
-    unit = _SUFFIXES.get(suffix) or Fraction(f"1{suffix}")
-    return math.ceil(Fraction(number) * unit * times)
+    return math.ceil(Fraction(number) * (_SUFFIXES.get(suffix) or _power(suffix)) * times)
+
+
+def _power(suffix: str) -> Fraction:
+    """``e3`` as 1000. Raises ValueError."""
+    exponent = int(suffix[1:])
+    if abs(exponent) > _LARGEST_EXPONENT:
+        raise ValueError(suffix)
+    return Fraction(10) ** exponent
 
 
 # --- The user's groups ---
@@ -378,8 +403,7 @@ _GIB_IN = {"MiB-hours": Decimal(1024), "TiB-hours": 1 / Decimal(1024)}
 #: Now is the API server's Date header, cut to a whole second: a stretch that begins within it has begun. Ends are whole
 #: seconds, so for them the cut is exact.
 _TICK = timedelta(seconds=1)
-#: How far ahead of the API server's clock an operator's may be that is right.
-_AHEAD = timedelta(minutes=1)
+_NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -393,6 +417,16 @@ class Verdict:
     open: Sequence[Json] = ()
     until: "datetime | None" = None
     until_if_stopped: "datetime | None" = None
+
+
+def _blocked(_: Json) -> str:
+    """Which stretches there are while all that runs now runs on."""
+    return "blocked"
+
+
+def _if_stopped(quota: Json) -> str:
+    """Which stretches there are once the user's servers have stopped: what others run on a pool runs on."""
+    return "blocked" if quota.get("shared") else "blockedIfStopped"
 
 
 def judge(
@@ -412,13 +446,14 @@ def judge(
     shown = [q for q in touched if q["enforcement"] in ("Deny", "Warn") and q not in hit]
     # Servers at once are counted, not foreseen: one that is not full now is not full later either.
     denying = [q for q in touched if q["enforcement"] == "Deny" and ("window" in q or q in hit)]
+    ends_of_pools = [foreseen, *(_foreseen(q) for q in denying if q.get("shared"))]
     return Verdict(
         refusing=refusing,
         warning=[q for q in hit if q["enforcement"] == "Warn"],
         observed=[q for q in hit if q["enforcement"] not in ("Deny", "Warn")],
         open=shown,
-        until=first_open(denying, "blocked", now, [foreseen, *map(_foreseen, denying)]) if refusing else None,
-        until_if_stopped=first_open(denying, "blockedIfStopped", now, [foreseen]) if refusing else None,
+        until=first_open(denying, _blocked, now, [foreseen, *map(_foreseen, denying)]) if refusing else None,
+        until_if_stopped=first_open(denying, _if_stopped, now, ends_of_pools) if refusing else None,
     )
 
 
@@ -438,13 +473,16 @@ def used_up(quota: Json, running: Sequence[Json], launch: Launch, now: datetime)
 
 
 def first_open(
-    quotas: Sequence[Json], key: str, now: datetime, foreseen: "Sequence[datetime | None]" = ()
+    quotas: Sequence[Json], which: "Callable[[Json], str]", now: datetime, foreseen: "Sequence[datetime | None]" = ()
 ) -> "datetime | None":
     """The first instant at which none of them is used up; None: not within what is known, or ``foreseen``."""
     at, end = now, min((moment for moment in foreseen if moment is not None), default=None)
     while end is None or at < end or at == now:
         ends = [
-            end for q in quotas for start, end in stretches(q, key) if start < at + _TICK and (end is None or at < end)
+            end
+            for q in quotas
+            for start, end in stretches(q, which(q))
+            if start < at + _TICK and (end is None or at < end)
         ]
         if not ends:
             return at
@@ -457,8 +495,7 @@ def first_open(
 def _ends(quota: Json, now: datetime) -> datetime:
     """When the stretch ends that a quota is in; a quota of which that is not known decides before all others."""
     ends = [end for start, end in stretches(quota, "blocked") if start < now + _TICK and (end is None or now < end)]
-    never = datetime.max.replace(tzinfo=timezone.utc)
-    return max((end or never for end in ends), default=never)
+    return max((end or _NEVER for end in ends), default=_NEVER)
 
 
 def _foreseen(quota: Json) -> "datetime | None":
@@ -525,7 +562,13 @@ def instant(text: str) -> datetime:
 
 _PERIODS = {"Day": "today", "Week": "this week", "Month": "this month", "Quarter": "this quarter", "Year": "this year"}
 _INSTANT = "%Y-%m-%d %H:%M:%S UTC"
-_LINK = re.compile(r"(?:https://|mailto:)[^\s<>\"']+")
+#: What is marked on a page: instants, and links up to the punctuation that follows them in a sentence.
+_MARKED = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d) (?P<time>\d\d:\d\d:\d\d) UTC"
+    r"|(?P<link>(?:https://|mailto:)[^\s<>\"']*[^\s<>\"'.,;:!?)\]}])"
+)
+#: Servers and pods that are told by name.
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -572,7 +615,9 @@ class Refusal:
 
     def variables(self) -> Json:
         """What the templates are given."""
-        page = Markup(" ").join(Markup("<p>{}</p>").format(linked(part)) for part in self.paragraphs)
+        # A text that no quota is the reason of may quote what somebody else had the user send, such as a link.
+        marked = linked if self.quotas else html.escape
+        page = Markup(" ").join(Markup("<p>{}</p>").format(Markup(marked(part))) for part in self.paragraphs)  # noqa: S704
         return {**vars(self), "text": " ".join(self.paragraphs), "html": page}
 
 
@@ -588,9 +633,15 @@ def refusal(verdict: Verdict, running: Sequence[Json], now: datetime, launch: "L
         **_of(launch),
         quotas=[_variables(quota) for quota in verdict.refusing],
         again=Moment(verdict.until, now) if verdict.until else None,
-        sooner=Moment(sooner, now) if sooner and (verdict.until is None or sooner < verdict.until) else None,
-        servers=list(dict.fromkeys(str(pod.get("server") or "default") for pod in running)),
+        sooner=Moment(sooner, now) if sooner and _helps(verdict, running) else None,
+        servers=list(dict.fromkeys(str(pod["server"] or "default") for pod in running if "server" in pod)),
     )
+
+
+def _helps(verdict: Verdict, running: Sequence[Json]) -> bool:
+    """Whether it would work sooner if the user stopped what runs."""
+    sooner = verdict.until_if_stopped
+    return bool(running) and sooner is not None and (verdict.until is None or sooner < verdict.until)
 
 
 def plain_refusal(reason: str, text: str, launch: "Launch | None" = None) -> Refusal:
@@ -605,7 +656,7 @@ def _of(launch: "Launch | None") -> Json:
 
 def _variables(quota: Json) -> dict[str, str]:
     """A quota as the templates see it."""
-    amounts = {"used": _used(quota), "limit": number(quota["limit"]), "unit": quota["unit"]}
+    amounts = {"used": _used(quota), "limit": exact(quota["limit"]), "unit": quota["unit"]}
     of = {"policy": _policy(quota), "resource": quota["resource"], "message": quota.get("message", "")}
     of["group"] = quota.get("group", "")
     return amounts | of | {"window": _over(quota).strip()}
@@ -619,7 +670,7 @@ def progress_message(verdict: Verdict, launch: Launch, now: datetime) -> tuple[s
 
 
 def _used_up(quota: Json) -> str:
-    what = f"{_used(quota)} of {number(quota['limit'])} {quota['unit']}"
+    what = f"{_used(quota)} of {exact(quota['limit'])} {quota['unit']}"
     of = "" if quota["unit"] == quota["resource"] else f" of {quota['resource']}"
     return f"Your quota is used up: {what}{of}{_over(quota)} ({_from(quota)})."
 
@@ -640,28 +691,36 @@ def _policy(quota: Json) -> str:
 
 
 def _again(verdict: Verdict, running: Sequence[Json], now: datetime) -> str:
-    servers = ", ".join(dict.fromkeys(f"“{pod.get('server') or 'default'}”" for pod in running))
-    sooner = verdict.until_if_stopped
+    sooner = verdict.until_if_stopped if _helps(verdict, running) else None
+    from_when = "at once" if sooner is not None and sooner <= now else f"from {Moment(sooner or now, now)}"
     if verdict.until is not None:
         text = f"It will work again at {Moment(verdict.until, now)}."
-        if sooner is not None and sooner < verdict.until and servers:
-            text += f" If you stop your running servers ({servers}) now, it will work from {Moment(sooner, now)}."
-        return text
-    if sooner is not None and servers:
-        from_when = "at once" if sooner <= now else f"from {Moment(sooner, now)}"
-        return f"It stays so as long as your servers ({servers}) run: if you stop them, it will work {from_when}."
+        return f"{text} If you stop {_what_runs(running)} now, it will work {from_when}." if sooner else text
+    if sooner is not None:
+        return f"It stays so as long as {_what_runs(running)} run: if you stop them, it will work {from_when}."
     if any(Decimal(q["limit"]) == 0 for q in verdict.refusing):
         return "The limit is 0, so no such server can be started."
     if any(q["resource"] == "storage" for q in verdict.refusing):
         small = ", ".join(sorted({name for q in verdict.refusing for name in q.get("exceptProfiles", ())}))
         return f"It will work again when you have deleted files; these profiles still start: {small or 'none'}."
+    if pools := [_policy(q) for q in verdict.refusing if q.get("shared") and _ends(q, now) == _NEVER]:
+        return f"It stays so as long as the servers of all who share it run on (policy {', '.join(pools)})."
     return "It cannot be told yet when it will work again."
+
+
+def _what_runs(running: Sequence[Json]) -> str:
+    """The user's servers by name, and what they have started beside them; not all of very many."""
+    servers = dict.fromkeys(f"“{pod['server'] or 'default'}”" for pod in running if "server" in pod)
+    names = [*servers, *(f"the pod {pod.get('pod', '')}" for pod in running if "server" not in pod)]
+    more = len(names) - _MOST_NAMED
+    told = ", ".join(names if more <= 0 else [*names[:_MOST_NAMED], f"and {more} more"])
+    return f"your running servers ({told})" if len(servers) == len(names) else f"what you run ({told})"
 
 
 def _left(quota: Json, launch: Launch, now: datetime) -> str:
     limit, used = Decimal(quota["limit"]), _used_by(quota, now)
     near = used * 100 >= limit * quota.get("warnAt", 90)
-    left = f"{number(str(max(limit - used, Decimal(0))))} of {number(quota['limit'])} {quota['unit']}"
+    left = f"{number(str(max(limit - used, Decimal(0))))} of {exact(quota['limit'])} {quota['unit']}"
     of = f" of {quota['resource']}" if quota["unit"] == "device-hours" else ""
     text = f"{'Nearly used up: only ' if near else ''}{left}{of} left{_over(quota)}"
     end = lasts_until(quota, launch, now)
@@ -710,15 +769,29 @@ def number(amount: str) -> str:
     """An amount as people read it: cut, never rounded up to a limit that is not reached."""
     value = Decimal(amount)
     places = 1 if value >= 1 else 2 if value * 10 >= 1 else 6  # small amounts get digits enough to be seen
-    text = f"{value.quantize(Decimal(1).scaleb(-places), ROUND_FLOOR):,f}"
+    return exact(str(value.quantize(Decimal(1).scaleb(-places), ROUND_FLOOR)))
+
+
+def exact(amount: str) -> str:
+    """An amount as it is, such as a limit."""
+    text = f"{Decimal(amount):,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def linked(text: object) -> Markup:
     """Escaped; instants as ``<time>``, https and mailto links to click."""
-    safe = html.escape(str(text))
-    safe = re.sub(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC", r'<time datetime="\1T\2Z">\1 \2 UTC</time>', safe)
-    return Markup(_LINK.sub(lambda m: f'<a href="{m[0]}" rel="noopener">{m[0]}</a>', safe))  # noqa: S704 - escaped
+    told, made, done = str(text), list[str](), 0
+    for found in _MARKED.finditer(told):
+        made += [html.escape(told[done : found.start()]), _mark(found)]
+        done = found.end()
+    return Markup("".join([*made, html.escape(told[done:])]))  # noqa: S704 - escaped
+
+
+def _mark(found: "re.Match[str]") -> str:
+    safe = html.escape(found[0])
+    if found["link"]:
+        return f'<a href="{safe}" rel="noopener">{safe}</a>'
+    return f'<time datetime="{found["day"]}T{found["time"]}Z">{safe}</time>'
 
 
 def _short(text: str, most: int = 80) -> str:
@@ -729,11 +802,25 @@ def _short(text: str, most: int = 80) -> str:
 # --- An admin's templates of these words ---
 
 
-def rendered(options: HubQuota, told: Refusal) -> tuple[str, str]:
-    """A refusal as text and as HTML, by the admin's templates. Raises jinja2's TemplateError."""
+def rendered(options: HubQuota, told: Refusal, complain: "Callable[[str], None]" = lambda _: None) -> tuple[str, str]:
+    """A refusal as text and as HTML, by the admin's templates; where one fails at that, in our own words."""
     given = told.variables()
-    text = _compiled(options.message_template, False).render(given)
-    return text, _compiled(options.html_template, True).render(given)
+    return (
+        _said_by("message_template", options.message_template, given, complain) or str(given["text"]),
+        _said_by("html_template", options.html_template, given, complain) or str(given["html"]),
+    )
+
+
+def _said_by(name: str, template: str, given: Json, complain: "Callable[[str], None]") -> str:
+    """What a template makes of it; empty, and complained of, where that is nothing or it fails."""
+    why = "it says nothing"
+    try:
+        said = _compiled(template, name == "html_template").render(given)
+    except Exception as fault:  # whatever an expression of a template can do
+        said, why = "", f"{type(fault).__name__}: {fault}"
+    if not said.strip():
+        complain(f"{name} is left out, for a refusal ({given['reason']}): {why}")
+    return said if said.strip() else ""
 
 
 @lru_cache(8)
@@ -769,23 +856,29 @@ def _try_template(text: str, as_html: bool) -> None:
             raise TraitError(f"it says nothing{when}")
 
 
-_NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-_SAMPLE = Refusal(
-    EXCEEDED,
-    ["Your quota is used up."],
-    user="alice",
-    quotas=[dict.fromkeys(("policy", "group", "resource", "used", "limit", "unit", "window", "message"), "x")],
-    again=Moment(_NOON + timedelta(hours=2), _NOON),
-    sooner=Moment(_NOON + timedelta(hours=1), _NOON),
-    servers=["default"],
-)
-#: What a refusal can be, by the words that follow "it does not render".
-_SAMPLES = {
-    "": _SAMPLE,
-    " where nobody knows when it will work again": replace(_SAMPLE, again=None, sooner=None, servers=[]),
-    " where the quota cannot be read": plain_refusal(FAILED, "Your quota cannot be read."),
-    " where the chosen group is not the user's": plain_refusal(FOREIGN, "You are not in it."),
-}
+def _samples() -> Iterator[tuple[str, Refusal]]:
+    """What a refusal can be, by the words that follow "it does not render"."""
+    noon = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+    again, sooner = (Moment(noon + timedelta(hours=hours), noon) for hours in (2, 1))
+    fields = ("policy", "group", "resource", "used", "limit", "unit", "window", "message")
+    full = dict.fromkeys(fields, "x")
+    bare = full | dict.fromkeys(("group", "window", "message"), "")
+    sample = Refusal(EXCEEDED, ["Your quota is used up."], user="alice", quotas=[full, bare], again=again)
+    for quotas, of in (([full], ""), ([bare], " of a policy without a group, a window and a message")):
+        known = replace(sample, quotas=quotas)
+        yield of, replace(known, sooner=sooner, servers=["default"])
+        yield f" where stopping servers does not help{of}", replace(known, servers=["default"])
+        yield f" where no server runs{of}", known
+        unknown = replace(known, again=None)
+        yield f" where it works again only when servers are stopped{of}", replace(unknown, sooner=sooner, servers=["x"])
+        yield f" where nobody knows when it works again{of}", replace(unknown, servers=["default"])
+        yield f" where nobody knows when it works again, and no server runs{of}", unknown
+    yield " where the quota cannot be read", plain_refusal(FAILED, "Your quota cannot be read.")
+    yield " where the chosen group is not the user's", plain_refusal(FOREIGN, "You are not in it.")
+    yield " where the chosen options cannot be used", plain_refusal(UNUSABLE, "They cannot be used.")
+
+
+_SAMPLES = dict(_samples())
 
 
 # --- Counting, in the hub's own registry: words of fixed lists are the only labels ---
@@ -880,8 +973,14 @@ class Breaker:
 
 
 def _unexpected(fault: Exception) -> Unanswered:
-    """Our own fault, or that of what the launch chose."""
-    return Unanswered(f"{type(fault).__name__}: {_short(str(fault), 500)}", "internal")
+    """Our own fault, or that of a callable of the hub's configuration: where it is tells whose."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    where = f", in {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+    return Unanswered(
+        f"{type(fault).__name__}: {_short(' '.join(str(fault).split()), 500)}{where}: mend that where it is the hub's "
+        "configuration, or report it where it is the hook",
+        "internal",
+    )
 
 
 # --- Many launches at once: so many in one turn of the loop, and one reading for all of them ---
@@ -1007,6 +1106,8 @@ class Shared:
     policies: Mapping[str, Json]
     heartbeat: "datetime | None"
     now: datetime
+    ahead: timedelta = timedelta(minutes=5)
+    """How far the operator's clock may be ahead of the API server's, as for its heartbeat."""
 
 
 class Reader:
@@ -1018,6 +1119,8 @@ class Reader:
         #: Groups that policies named when they were last read.
         self.named_groups: frozenset[str] = frozenset()
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
+        #: The API server's clock less ours, by its last answer.
+        self._apart = timedelta(0)
         self._quotas = f"{_API}/namespaces/{namespace}/userquotas"
 
     async def user_quota(self, user: str, since: str = "0") -> "tuple[Json | None, datetime]":
@@ -1030,9 +1133,13 @@ class Reader:
             status, body, date = await self._send("GET", f"{path}?resourceVersion={since}")
         return None if status == 404 else _checked(status, body, path), date
 
+    def now(self) -> datetime:
+        """The API server's clock, by its last answer; the hub's own before there was one."""
+        return _now() + self._apart
+
     async def declare(self, user: str, groups: Sequence[str], known: "Json | None") -> "tuple[Json, datetime]":
         """Say in the UserQuota who the user is and what groups they are in. Raises Unanswered."""
-        spec = {"user": user, "groups": list(groups), "groupsObservedAt": _now().strftime("%Y-%m-%dT%H:%M:%SZ")}
+        spec = {"user": user, "groups": list(groups), "groupsObservedAt": self.now().strftime("%Y-%m-%dT%H:%M:%SZ")}
         path = self._quotas
         if known is None:
             body: Json = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota"}
@@ -1092,6 +1199,7 @@ class Reader:
                 waited=True,
             ) from fault
         date = _date(answer.headers.get("Date"))
+        self._apart = _apart(date)
         try:
             return answer.status, await _parsed(text), date
         except ValueError:
@@ -1101,6 +1209,7 @@ class Reader:
                 f"{path} is answered with {answer.status} and no JSON: see what stands between the hub and the API "
                 "server",
                 "unreachable",
+                waited=True,
             ) from None
 
     async def _request(self, method: str, path: str, body: "Json | None", seconds: float) -> Any:
@@ -1238,6 +1347,12 @@ def _date(header: "str | None") -> datetime:
     return _now()
 
 
+def _apart(date: datetime) -> timedelta:
+    """How far the API server's clock is ahead of the hub's, where it is more than whole seconds can tell."""
+    apart = date - _now()
+    return apart if abs(apart) > 2 * _TICK else timedelta(0)
+
+
 def _now() -> datetime:
     return datetime.now(timezone.utc)
 
@@ -1341,23 +1456,40 @@ def _concluded(known: Json, shared: Shared, launch: Launch) -> Answer:
 def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
     """Judge a launch by a UserQuota's status and by the pools that it names."""
     status = known.get("status", {})
-    pools = [shared.policies.get(name, {}) for name in status.get("pools", ())]
-    states = [pool.get("status", {}).get("pool") for pool in pools if _charges(pool, launch)]
-    quotas = [*status.get("quotas", ()), *(pool for pool in states if pool)]
+    pools = _pools(status, shared)
+    states = [{**pool["status"]["pool"], "shared": True} for pool in pools if _charges(pool, launch)]
+    quotas = [*status.get("quotas", ()), *states]
     running = [*status.get("running", ()), *({"server": name} for name in status.get("pending", ()))]
-    now = max(_told_at(told, shared.now) for told in (status, *(pool.get("status", {}) for pool in pools)))
+    spoken = (status, *(pool["status"] for pool in pools))
+    now = max(_told_at(told, shared.now, shared.ahead) for told in spoken)
     verdict = judge(quotas, running, launch, now, _foreseen(status))
     return Answer(verdict, running, now, _uids(shared), first=not status)
 
 
-def _told_at(status: Json, now: datetime) -> datetime:
+def _pools(status: Json, shared: Shared) -> list[Json]:
+    """The policies of the pools that a status names; one that is there no more refuses nobody.
+
+    Raises Unanswered where the operator has not told yet what is used of one.
+    """
+    pools = [shared.policies[name] for name in status.get("pools", ()) if name in shared.policies]
+    for pool in pools:
+        if not (pool.get("status") or {}).get("pool"):
+            raise Unanswered(
+                f"the operator has not told yet what is used of the pool {pool['metadata']['name']}: see its log, and "
+                "the status of that QuotaPolicy",
+                "unanswered",
+            )
+    return pools
+
+
+def _told_at(status: Json, now: datetime, ahead: timedelta) -> datetime:
     """When a status was made, where that is later than ``now``; else ``now``.
 
     One that has just been made can be: the API server tells whole seconds, and the operator's clock may be ahead of it.
-    What is used up at that instant is used up. One that is far ahead was made by a clock that was wrong.
+    What is used up at that instant is used up. One that is further ``ahead`` was made by a clock that was wrong.
     """
     made = instant(status["asOf"]) if "asOf" in status else now
-    return made if now < made < now + _AHEAD else now
+    return made if now < made <= now + ahead else now
 
 
 def _leans_on_policies(known: Json) -> bool:
@@ -1779,7 +1911,7 @@ class Teller:
                 await self.send(event)
             except Unanswered as fault:
                 self._complaints.of(fault)
-                if not fault.waited:
+                if not fault.waited and fault.cause != "forbidden":  # rights may come, and tokens are renewed
                     self.metrics.dropped.inc()  # the same again would be answered the same
                     continue
                 self._wait(event, first=True)
@@ -1887,6 +2019,10 @@ def _annotating(hook: "Hook | None", annotations: Mapping[str, str]) -> Hook:
     return modify
 
 
+#: Seconds between looks at whether KubeSpawner has begun to start.
+_LOOK_SECONDS = 0.5
+
+
 def _show(spawner: Any, text: str, page: str) -> None:
     """Give the spawn's progress its first message; an empty text shows nothing."""
     message = _message_of(spawner)
@@ -1906,14 +2042,13 @@ def _tell_in_progress(seconds: float) -> None:
     """Have KubeSpawner's progress begin with the hook's message.
 
     The page asks for the progress before the hook has its answer, so it is the class that is wrapped, once: what the
-    hook sets on a spawner comes too late.
+    hook sets on a spawner comes too late. KubeSpawner's own begins only then, for up to its start it tells the events
+    of the pod before.
     """
     plain = getattr(KubeSpawner.progress, "hubquota_plain", KubeSpawner.progress)
 
     async def progress(self: Any) -> AsyncIterator[Json]:
-        message: Json | None = None
-        with contextlib.suppress(asyncio.TimeoutError):
-            message = await asyncio.wait_for(asyncio.shield(_message_of(self)), seconds)
+        message = await _message_within(self, seconds)
         if message is not None:
             yield message
         async for event in plain(self):
@@ -1921,6 +2056,17 @@ def _tell_in_progress(seconds: float) -> None:
 
     progress.hubquota_plain = plain  # type: ignore[attr-defined]
     KubeSpawner.progress = progress
+
+
+async def _message_within(spawner: Any, seconds: float) -> "Json | None":
+    """The message, None: there is none, so many seconds after the start. A hook before ours may take what it takes."""
+    message, ends = _message_of(spawner), math.inf
+    now = asyncio.get_running_loop().time
+    while not message.done() and now() < ends:
+        if getattr(spawner, "_start_future", None) is not None:
+            ends = min(ends, now() + seconds)
+        await asyncio.wait({message}, timeout=min(_LOOK_SECONDS, ends - now()))
+    return message.result() if message.done() else None
 
 
 # --- The hook itself ---
@@ -1972,7 +2118,16 @@ class Gate:
             raise  # a refusal, or what a callable of the admin's has to say
         except Exception as fault:
             _show(spawner, "", "")
-            self._fail(spawner, Launch(spawner.user.name, spawner.name or "", "", {}), fault)
+            await self._unjudged(spawner, fault)
+
+    async def _unjudged(self, spawner: Any, fault: Exception) -> None:
+        """Not even what is launched is known: where it goes on, its pod tells at least which groups are charged."""
+        launch = Launch(spawner.user.name, spawner.name or "", "", {})
+        decision = self._fail(spawner, launch, fault)
+        try:
+            await self._mark(spawner, launch, await names_of(spawner.user.groups), [decision])
+        except Exception as another:
+            spawner.log.warning("hubquota: the pod of %r gets no annotations: %s", launch.user, _unexpected(another))
 
     async def _judged(self, spawner: Any) -> None:
         await self._turns.mine()
@@ -1984,16 +2139,20 @@ class Gate:
         if launch.group and launch.group not in groups:
             self._refuse_foreign(spawner, launch)
         answer, decisions = await self._decided(spawner, launch, groups)
-        kept = await self._kept(spawner, launch, groups)
-        made = _annotations(launch, kept, self._namespace(spawner), self._options.primehub_annotation, spawner)
-        if decisions:
-            made[f"{_OURS}decision"] = decisions[0].id
-        _annotate(spawner, made)
+        await self._mark(spawner, launch, groups, decisions)
         if answer is not None and answer.first:
             self._later.add(task := asyncio.ensure_future(self._tell_later(spawner, launch, answer)))
             task.add_done_callback(self._later.discard)
         else:
             _show(spawner, *(progress_message(answer.verdict, launch, answer.now) if answer else ("", "")))
+
+    async def _mark(self, spawner: Any, launch: Launch, groups: Sequence[str], decisions: "Sequence[Decision]") -> None:
+        """Have the pod annotated with what it is charged by, and the decision that let it through."""
+        kept = await self._kept(spawner, launch, groups)
+        made = _annotations(launch, kept, self._namespace(spawner), self._options.primehub_annotation, spawner)
+        if decisions:
+            made[f"{_OURS}decision"] = decisions[0].id
+        _annotate(spawner, made)
 
     async def _decided(
         self, spawner: Any, launch: Launch, groups: Sequence[str]
@@ -2031,23 +2190,31 @@ class Gate:
             if told is None:
                 raise Unanswered("the operator could not be told of the user", "internal")
             known, now = await answers.answer(one, launch, *told)
-        policies = await reader.policies.within(_POLICIES_SECONDS)
-        return _answer(known, Shared(policies, None, now), launch)
+        return _answer(known, Shared(await self._policies(reader, known), None, now, self._ahead), launch)
+
+    @property
+    def _ahead(self) -> timedelta:
+        return timedelta(seconds=self._options.max_staleness)
 
     async def _launch(self, spawner: Any) -> Launch:
         """What this launch asks for. Raises Unusable."""
         await apply_profile(spawner)
-        chosen = await self._chosen_group(spawner)
-        return Launch(spawner.user.name, spawner.name or "", await profile_of(spawner), requested(spawner), chosen)
+        chosen, profile = await self._chosen_group(spawner), await profile_of(spawner)
+        try:
+            return Launch(spawner.user.name, spawner.name or "", profile, requested(spawner), chosen)
+        except ValueError as fault:  # no pod could be made of it
+            raise Unusable(str(fault)) from fault
 
     async def _chosen_group(self, spawner: Any) -> str:
         """The group that it is launched for; empty: none was chosen. Raises Unusable where it is no name."""
         option = self._options.launch_group
         if callable(option):
-            return str(await _awaited(option(spawner)) or "")
+            try:
+                return str(await _awaited(option(spawner)) or "")
+            except _BY_DATA as fault:
+                raise Unusable("they name no group that the server could be started for") from fault
         chosen = _user_options(spawner).get(option) if option else None
         if chosen and not isinstance(chosen, str):
-            # A user who could have it fail here would be judged by failover_open, and not by their quotas.
             raise Unusable(f"{_short(option)} is not the name of a group")
         return chosen or ""
 
@@ -2067,11 +2234,13 @@ class Gate:
         return await kept_groups(groups, self._reader.named_groups if self._reader else frozenset())
 
     def _namespace(self, spawner: Any) -> str:
-        """The hub's: where each user has a namespace of their own, the spawner's is the user's."""
+        """The hub's, as it is configured: a spawner's may be its user's own, a profile's or an earlier hook's."""
         if self._options.namespace:
             return str(self._options.namespace)
+        named = [spawner.config[name] for name in type(spawner).section_names() if name in spawner.config]
+        configured = [section["namespace"] for section in named if "namespace" in section]
         own = getattr(spawner, "enable_user_namespaces", False)
-        return str(spawner._namespace_default() if own else spawner.namespace)
+        return str(configured[-1] if configured and not own else spawner._namespace_default())
 
     def _reader_for(self, spawner: Any) -> Reader:
         if self._reader is None:
@@ -2090,8 +2259,8 @@ class Gate:
         with _readable(launch):
             asked = await self._in_time(lambda: self._asked(reader, launch, groups), ends)
             if asked.waits:
-                known, now = await self._answered(spawner, reader, launch, asked, ends)
-                return _concluded(known, replace(asked.shared, now=now), launch)
+                known, shared = await self._answered(spawner, reader, launch, asked, ends)
+                return _concluded(known, shared, launch)
             if asked.known is None or not _has_status(asked.known):
                 return self._first(spawner, reader, launch, asked)
             return _concluded(asked.known, asked.shared, launch)
@@ -2138,7 +2307,7 @@ class Gate:
         """What all launches share. Raises Unanswered where the operator's word does not count, or the hub is full."""
         policies: Mapping[str, Json] = {}
         if known is None or not settled or _leans_on_policies(known):
-            policies = await reader.policies.within(_POLICIES_SECONDS)
+            policies = await self._policies(reader, known)
         beat = await self._believed(reader, now, _AGAIN_SECONDS if known is None else _HEARTBEAT_SECONDS)
         if known is None and beat.at_cap:
             raise Unanswered(
@@ -2147,7 +2316,14 @@ class Gate:
                 "cap",
             )
         # Who comes at the very second that was told is let through, whichever answer told the time.
-        return Shared(policies, beat.renewed, max(now, beat.read))
+        return Shared(policies, beat.renewed, max(now, beat.read), self._ahead)
+
+    async def _policies(self, reader: Reader, known: "Json | None") -> Mapping[str, Json]:
+        """All policies; read anew where a pool that is named is not among them, for it may be new."""
+        policies = await reader.policies.within(_POLICIES_SECONDS)
+        if known is None or policies.keys() >= set((known.get("status") or {}).get("pools", ())):
+            return policies
+        return await reader.policies.within(_AGAIN_SECONDS)
 
     async def _believed(self, reader: Reader, now: datetime, seconds: float) -> Beat:
         """The heartbeat, read within so many seconds; one that looks too old is read anew. Raises Unanswered."""
@@ -2162,30 +2338,36 @@ class Gate:
 
     async def _answered(
         self, spawner: Any, reader: Reader, launch: Launch, asked: Asked, ends: float
-    ) -> "tuple[Json, datetime]":
+    ) -> "tuple[Json, Shared]":
         """The operator's answer to what it is told, for as long as may be waited; past that the old one holds."""
-        known = asked.known
-        with self._answers_of(reader).expecting(launch.user) as one:
-            if known is None or asked.declares:
-                told, now = await self._in_time(lambda: reader.declare(launch.user, asked.groups, known), ends)
-            else:
-                told, now = known, asked.now
-            try:
+        known, ends = asked.known, ends + self._options.first_launch_timeout
+        try:
+            with self._answers_of(reader).expecting(launch.user) as one:
+                if known is None or asked.declares:
+                    told, now = await self._in_time(lambda: reader.declare(launch.user, asked.groups, known), ends)
+                else:
+                    told, now = known, asked.now
                 with self._answering.guard():
-                    return await self._waited(reader, one, launch, told, now)
-            except Unanswered as fault:
-                if known is None or not _has_status(known):
-                    raise
-                if not _is_ignored(known):
-                    spawner.log.warning("hubquota: %r is judged by the groups of before: %s", launch.user, fault)
-                return known, asked.now
+                    return await self._waited(reader, one, launch, told, replace(asked.shared, now=now), ends)
+        except Unanswered as fault:
+            if known is None or not _has_status(known):
+                raise
+            if not _is_ignored(known):
+                spawner.log.warning("hubquota: %r is judged by the groups of before: %s", launch.user, fault)
+            return known, asked.shared
 
     async def _waited(
-        self, reader: Reader, one: Expected, launch: Launch, told: Json, now: datetime
-    ) -> "tuple[Json, datetime]":
-        seconds = self._options.first_launch_timeout
+        self, reader: Reader, one: Expected, launch: Launch, told: Json, shared: Shared, ends: float
+    ) -> "tuple[Json, Shared]":
+        """The answer, and the policies by then: pools may have been filled, or made, while it was waited for."""
+
+        async def answered() -> "tuple[Json, Shared]":
+            known, now = await self._answers_of(reader).answer(one, launch, told, shared.now)
+            return known, replace(shared, policies=await self._policies(reader, known), now=now)
+
+        seconds = min(self._options.first_launch_timeout, ends - asyncio.get_running_loop().time())
         try:
-            return await asyncio.wait_for(self._answers_of(reader).answer(one, launch, told, now), seconds)
+            return await asyncio.wait_for(answered(), seconds)
         except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
             raise Unanswered(
                 f"the operator has not answered for {launch.user!r} in {seconds:g} s: see its log, and whether it is "
@@ -2254,12 +2436,7 @@ class Gate:
 
     def _said(self, spawner: Any, told: Refusal) -> tuple[str, str]:
         """By the admin's templates; in our own words where these do not render what they were not tried on."""
-        try:
-            return rendered(self._options, told)
-        except Exception as fault:
-            spawner.log.warning("hubquota: a template does not render, so it is left out: %s", fault)
-            given = told.variables()
-            return given["text"], given["html"]
+        return rendered(self._options, told, lambda why: spawner.log.warning("hubquota: %s", why))
 
     def _tell_of(self, spawner: Any, launch: Launch, answer: Answer, *kinds: str, reason: str = "") -> list[Decision]:
         """Tell of an answer what there is to tell: the decisions made."""
@@ -2277,6 +2454,7 @@ class Gate:
         """Have the operator told, which no launch waits for, nor fails by."""
         try:
             reader = self._reader_for(spawner)
+            decision = replace(decision, at=reader.now())
             if self._teller is None:
                 self._teller = Teller(reader.tell, spawner.log, self._metrics)
             self._teller.tell(decision_event(decision, reader.namespace, uids or {}))

@@ -139,13 +139,23 @@ async def _end_of_telling() -> None:
         await asyncio.sleep(0)
 
 
+class Launching(SimpleNamespace):
+    """A spawner, as far as the hook looks at it."""
+
+    @staticmethod
+    def section_names() -> list[str]:
+        """The names under which it is configured."""
+        return ["Spawner", "KubeSpawner"]
+
+
 def spawner(user: str = "alice", *groups: str, **more: Any) -> Any:  # noqa: ANN401
-    """A launch of a user's."""
+    """A launch of a user's; ``namespace``: as it is configured."""
     whose = SimpleNamespace(name=user, groups=[SimpleNamespace(name=name) for name in groups])
     had: Json = {"user": whose, "name": "", "user_options": {}, "namespace": "hub", "pod_name": f"jupyter-{user}"}
+    had["config"] = {"KubeSpawner": {"namespace": more.get("namespace", "hub")}}
     had |= {"mem_guarantee": 2**30, "mem_limit": None, "cpu_guarantee": None, "cpu_limit": None, "handler": None}
     had |= {"extra_resource_limits": {}, "extra_resource_guarantees": {}, "modify_pod_hook": None}
-    return SimpleNamespace(**had | {"log": logging.getLogger("hub")} | more)
+    return Launching(**had | {"log": logging.getLogger("hub")} | more)
 
 
 def known(user: str = "alice", *quotas: Json, groups: tuple[str, ...] = ()) -> Json:

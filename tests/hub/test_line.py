@@ -24,6 +24,10 @@ OWN, BEAT, POLICIES = "GET /apis/hubquota.dev/v1alpha1/namespaces/hub/userquotas
 POOL = {
     "metadata": {"name": "pool", "generation": 1},
     "spec": {"scope": {"everyone": True}, "sharing": "Shared", "limit": {"value": 1, "unit": "GiB-hours"}},
+    "status": {
+        "pool": {"name": "pool", "policies": ["pool"], "resource": "memory", "window": {"rolling": "1d"}}
+        | {"limit": "1", "used": "0", "unit": "GiB-hours", "enforcement": "Deny"}
+    },
 }
 
 

@@ -31,7 +31,7 @@ def test_every_option_stands_there_with_its_default_and_its_own_words() -> None:
 def test_every_variable_of_the_templates_stands_there() -> None:
     assert set(table("### Words of your own")) == hook._SAMPLES[""].variables().keys()
     row = next(line for line in PAGE.splitlines() if line.startswith("| `quotas` |"))
-    assert set(re.findall(r"`(\w+)`", row)) - {"quotas"} == hook._SAMPLE.quotas[0].keys()
+    assert set(re.findall(r"`(\w+)`", row)) - {"quotas"} == hook._SAMPLES[""].quotas[0].keys()
 
 
 def test_the_templates_that_stand_there_are_taken() -> None:

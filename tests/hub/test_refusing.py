@@ -166,7 +166,7 @@ async def test_who_comes_at_the_very_second_that_was_told_is_let_through(api: Fa
 
 
 @pytest.mark.parametrize("where", ["own", "pool"])
-@pytest.mark.parametrize(("ahead", "refused"), [(1.05, True), (59, True), (61, False)])
+@pytest.mark.parametrize(("ahead", "refused"), [(1.05, True), (61, True), (299, True), (301, False)])
 async def test_what_is_used_up_as_the_operator_answers_is_used_up_whatever_its_clock_is_ahead(
     api: FakeApi, where: str, ahead: float, refused: bool
 ) -> None:

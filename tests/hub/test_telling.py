@@ -70,11 +70,14 @@ async def test_a_refusal_a_warning_and_a_shadow_refusal_are_told_each_as_one(fak
     assert len({told(event)["id"] for event in fake.events}) == 4
 
 
-async def test_a_failure_is_told_when_the_api_server_is_back(fake: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("status", [503, 403, 401])
+async def test_a_failure_is_told_when_the_api_server_is_back_or_the_right_is_there(
+    fake: FakeApi, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     monkeypatch.setattr(hook, "_FIRST_PAUSE", 0.01)
 
     async def unwell(_: web.BaseRequest) -> web.Response:
-        return web.Response(status=503, text="{}")
+        return web.Response(status=status, text="{}")
 
     fake.failing = unwell
     await gate().pre_spawn(spawner())
@@ -118,17 +121,17 @@ async def test_of_more_than_can_wait_the_oldest_are_dropped_and_counted() -> Non
     assert metrics.dropped._value.get() == 7
 
 
-async def test_an_event_that_is_not_allowed_is_dropped_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_event_that_is_not_taken_is_dropped_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     metrics = hook.Metrics(CollectorRegistry())
 
     async def send(_: Json) -> None:
-        raise hook.Unanswered("apply hubquota's Role for the hub", "forbidden")
+        raise hook.Unanswered("the API server answers with 422", "rejected")
 
     teller = hook.Teller(send, LOG, metrics)
     for _ in range(5):
         teller.tell({})
     await holds(lambda: metrics.dropped._value.get() == 5)
-    assert caplog.text.count("cannot be told of decisions: apply hubquota's Role for the hub") == 1
+    assert caplog.text.count("cannot be told of decisions: the API server answers with 422") == 1
 
 
 texts = st.text(max_size=300) | st.just("😀" * 5000) | st.just("\x01" * 5000) | st.just("\ud800\0")

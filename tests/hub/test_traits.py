@@ -46,7 +46,23 @@ def wrong(**traits: Any) -> str:  # noqa: ANN401
         ({"message_template": "{% if quotas %}Used up.{% endif %}"}, "it says nothing where the quota cannot be read"),
         (
             {"html_template": "<b>{{ again.at }}</b>"},
-            "html_template cannot be .* does not render where nobody knows when it will work again: ",
+            "html_template cannot be .* does not render where it works again only when servers are stopped: ",
+        ),
+        (
+            {"html_template": "{% if again %}{{ again.wait }}, or stop: {{ sooner.wait }}{% else %}x{% endif %}"},
+            "does not render where stopping servers does not help: 'None' has no attribute 'wait'",
+        ),
+        (
+            {"html_template": "{{ servers[0] if quotas else text }}"},
+            "does not render where no server runs: .* has no element 0",
+        ),
+        (
+            {"html_template": "{% for q in quotas %}{{ q.message }}{% else %}{{ text }}{% endfor %}"},
+            "says nothing of a policy without a group, a window and a message",
+        ),
+        (
+            {"message_template": "{% if reason != 'server-options-unusable' %}{{ text }}{% endif %}"},
+            "says nothing where the chosen options cannot be used",
         ),
         ({"html_template": "{{ 1 // 0 }}"}, "it does not render: "),
     ],
