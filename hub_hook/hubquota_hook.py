@@ -895,7 +895,9 @@ class Metrics:
         self._made: dict[str, Any] = vars(registry).setdefault("hubquota_metrics", {})
         counter, named = self._counter, "hubquota_hook_"
         self.allowed = counter(f"{named}allowed", "Launches that the hook let through by the operator's word.")
-        self.refused = counter(f"{named}refused", "Launches refused, by the reason that JupyterHub tells.", "reason")
+        self.refused = counter(
+            f"{named}refused", "Launches refused by the operator's word, for a group or options, by reason.", "reason"
+        )
         self.failed_open = counter(f"{named}failed_open", "Launches that went on without an answer.", "cause")
         self.failed_closed = counter(f"{named}failed_closed", "Launches refused for want of an answer.", "cause")
         self.events = counter(f"{named}events", "Events of decisions that the API server took.")

@@ -1,6 +1,6 @@
 """300 users who never launched press Start at once, beside the real operator."""
 
-import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +17,8 @@ from tests.testbed.processes import Program
 NAMESPACE: Final = "first-launches"
 #: Users who press Start at once.
 USERS: Final = 300
+#: Seconds for which a hook may tell of users behind their launches, and some.
+_BEHIND: Final = 10
 _PLAIN: Final = (
     spec("memory-7d", "memory", "GiB-hours", rolling("7d"), 1000),
     spec("cpu-30d", "cpu", "CPU-hours", rolling("30d"), 1000),
@@ -27,11 +29,12 @@ _POOL: Final = pool("everyone-30d", "memory", "TiB-hours", rolling("30d"), EVERY
 
 
 class Opening(NamedTuple):
-    """What came of a class's first launches. ``pool``: whether a Shared policy holds for them."""
+    """What came of a class's first launches. ``pool``: whether a Shared policy holds for them; ``told``: UserQuotas."""
 
     failover_open: bool
     pool: bool
     came: Round
+    told: int
 
     @property
     def refused(self) -> int:
@@ -40,8 +43,8 @@ class Opening(NamedTuple):
 
     @property
     def sound(self) -> bool:
-        """Whether none was refused, and none went on unjudged."""
-        return not (self.refused or self.came.unanswered)
+        """Whether none was refused, none went on unjudged, and the operator was told of each."""
+        return not (self.refused or self.came.unanswered) and self.told == len(self.came.seconds)
 
 
 def openings(api: ControlPlane, folder: Path, users: int = USERS) -> list[Opening]:
@@ -55,20 +58,29 @@ def openings(api: ControlPlane, folder: Path, users: int = USERS) -> list[Openin
             _apply(bench, operator, policies)
             for failover_open in (True, False):
                 users_of = [f"new-{len(found)}-{n}" for n in range(users)]
-                came = _class(api, folder, failover_open, [Launch(user, (GROUP,)) for user in users_of])
-                found.append(Opening(failover_open, policies == (_POOL,), came))
+                came, told = _class(bench, failover_open, users_of)
+                found.append(Opening(failover_open, policies == (_POOL,), came, told))
     return found
 
 
-def _class(api: ControlPlane, folder: Path, failover_open: bool, launches: Sequence[Launch]) -> Round:
+def _class(bench: Bench, failover_open: bool, users: Sequence[str]) -> tuple[Round, int]:
+    """What came of their launches, and for how many of them there is a UserQuota a moment later."""
     settings: dict[str, dict[str, Any]] = {
         "KubeSpawner": {"namespace": NAMESPACE, "mem_guarantee": "1G", "cpu_guarantee": 0.5},
         "HubQuota": {"failover_open": failover_open},
     }
-    with Worker("hubquota", settings, hub_kubeconfig(api, NAMESPACE), folder / "hub.log") as worker:
-        somebody = launches[0]._replace(user=f"{launches[0].user}-before")
-        worker.play([somebody], 1)  # for a hub is connected to its API server before nine
-        return worker.play(launches, len(launches), fresh=False)
+    with Worker("hubquota", settings, hub_kubeconfig(bench.api, NAMESPACE), bench.folder / "hub.log") as worker:
+        worker.play([Launch(f"{users[0]}-before", (GROUP,))], 1)  # for a hub is connected to its API server before nine
+        came = worker.play([Launch(user, (GROUP,)) for user in users], len(users), fresh=False)
+        deadline = time.monotonic() + _BEHIND
+        while (told := _told(bench, users)) < len(users) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return came, told
+
+
+def _told(bench: Bench, users: Sequence[str]) -> int:
+    """Of how many users the operator was told."""
+    return len({quota["spec"]["user"] for quota in bench.read("uq")["items"]} & set(users))
 
 
 @contextmanager
@@ -76,7 +88,7 @@ def _operating(bench: Bench) -> Iterator[Program]:
     operator = bench.operator(quick=False)
     operator.start()
     try:
-        operator.ready(lambda: bool(_get(bench, "lease", "hubquota-heartbeat")))
+        operator.ready(lambda: bool(bench.read("lease", "hubquota-heartbeat")))
         yield operator
         operator.ready(lambda: operator.running)  # else with its last words
     finally:
@@ -93,9 +105,4 @@ def _apply(bench: Bench, operator: Program, policies: Sequence[Any]) -> None:
 
 
 def _applied(bench: Bench, name: str) -> Callable[[], bool]:
-    return lambda: bool(_get(bench, "qp", name).get("status"))
-
-
-def _get(bench: Bench, kind: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(bench.do("get", kind, name, "-o", "json", "--ignore-not-found") or "{}")
-    return found
+    return lambda: bool(bench.read("qp", name).get("status"))

@@ -50,7 +50,7 @@ def behind(compared: Iterable[Compared]) -> Iterator[str]:
 
 def openings(found: Iterable[Opening]) -> Iterator[str]:
     """The table of first launches."""
-    yield from _head("first launches at once", "failover", "p50", "last", "loop stood still", "refused", "unjudged")
+    yield from _head("first launches at once", "failover", "p50", "last", "stood still", "refused", "unjudged", "told")
     for one in found:
         who = "a pool could refuse them" if one.pool else "no pool could refuse them"
         seconds = one.came.seconds
@@ -62,6 +62,7 @@ def openings(found: Iterable[Opening]) -> Iterator[str]:
             f"{1000 * one.came.pause:.0f} ms",
             str(one.refused),
             str(one.came.unanswered),
+            str(one.told),
         )
 
 
