@@ -2372,8 +2372,8 @@ class Gate:
             return await asyncio.wait_for(answered(), seconds)
         except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
             raise Unanswered(
-                f"the operator has not answered for {launch.user!r} in {seconds:g} s: see its log, and whether it is "
-                "overloaded",
+                f"the operator has not answered for {launch.user!r} in {self._options.first_launch_timeout:g} s: see "
+                "its log, and whether it is overloaded",
                 "unanswered",
                 waited=True,
             ) from None
