@@ -1081,6 +1081,8 @@ _API = "/apis/hubquota.dev/v1alpha1"
 _HEARTBEAT = "hubquota-heartbeat"
 _AT_CAP = "hubquota.dev/at-cap"
 _IN_FLIGHT = 8
+#: Users that are told at a time; and for how many seconds this waits for launches that have yet to read.
+_TOLD_AT_ONCE, _READS_FIRST_SECONDS = 16, 1.0
 #: Seconds after which what is shared is read again behind the launches that use it; and how old it may be, read before
 #: a launch, for that launch: policies, and the heartbeat, of which the age is told in minutes.
 _AGAIN_SECONDS, _POLICIES_SECONDS, _HEARTBEAT_SECONDS = 1.0, 2.0, 30.0
@@ -1120,7 +1122,12 @@ class Reader:
         self.policies, self.beat = Shelf(self._policies), Shelf(self._beat)
         #: Groups that policies named when they were last read.
         self.named_groups: frozenset[str] = frozenset()
-        self._slots = asyncio.Semaphore(_IN_FLIGHT)
+        self._slots, self._writes = asyncio.Semaphore(_IN_FLIGHT), asyncio.Semaphore(_TOLD_AT_ONCE)
+        #: First reads of launches, in line or under way; set while there is none.
+        self._reads, self._no_reads = 0, asyncio.Event()
+        self._no_reads.set()
+        #: When the operator was told of a user last, by the loop's clock.
+        self.written = -math.inf
         #: The API server's clock less ours, by its last answer.
         self._apart = timedelta(0)
         self._quotas = f"{_API}/namespaces/{namespace}/userquotas"
@@ -1135,12 +1142,35 @@ class Reader:
             status, body, date = await self._send("GET", f"{path}?resourceVersion={since}")
         return None if status == 404 else _checked(status, body, path), date
 
+    @contextlib.contextmanager
+    def beginning(self) -> Iterator[None]:
+        """Around the first read of a launch, from when it stands in line."""
+        self._reads += 1
+        self._no_reads.clear()
+        try:
+            yield
+        finally:
+            self._reads -= 1
+            if not self._reads:
+                self._no_reads.set()
+
     def now(self) -> datetime:
         """The API server's clock, by its last answer; the hub's own before there was one."""
         return _now() + self._apart
 
     async def declare(self, user: str, groups: Sequence[str], known: "Json | None") -> "tuple[Json, datetime]":
-        """Say in the UserQuota who the user is and what groups they are in. Raises Unanswered."""
+        """Say in the UserQuota who the user is and what groups they are in. Raises Unanswered.
+
+        A few at a time, and not before all have read who have yet to: of a class that comes at once.
+        """
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._no_reads.wait(), _READS_FIRST_SECONDS)
+        async with self._writes:
+            told = await self._declare(user, groups, known)
+        self.written = asyncio.get_running_loop().time()
+        return told
+
+    async def _declare(self, user: str, groups: Sequence[str], known: "Json | None") -> "tuple[Json, datetime]":
         spec = {"user": user, "groups": list(groups), "groupsObservedAt": self.now().strftime("%Y-%m-%dT%H:%M:%SZ")}
         path = self._quotas
         if known is None:
@@ -1543,6 +1573,8 @@ def _groups_of(policy: Json) -> Sequence[str]:
 #: Seconds between looks at a UserQuota where there is no watch; and from when on one looks beside a watch, for one that
 #: tells nothing any more.
 _POLL_SECONDS, _DOUBT_SECONDS = 0.1, 1.0
+#: Times `first_launch_timeout` that a launch of many waits at most, while the others get their answers.
+_PATIENCE = 4
 #: Changes that are looked at before the hub's loop has its turn again.
 _CHANGES = 8
 
@@ -1581,8 +1613,9 @@ class Answers:
         self._reader, self._seconds = reader, seconds
         self._waiting: dict[str, list[Expected]] = {}
         self._watch: asyncio.Task[None] | None = None
-        #: The resourceVersion up to which the watch has told all.
+        #: The resourceVersion up to which the watch has told all, and when it told something last, by the loop's clock.
         self._position: int | None = None
+        self.heard = -math.inf
 
     @contextlib.contextmanager
     def expecting(self, user: str) -> Iterator[Expected]:
@@ -1610,13 +1643,19 @@ class Answers:
             if look:
                 known, date = await self._reader.user_quota(launch.user, str(one.since or 0))
                 if known and _is_answered(known, generation):
+                    self.heard = asyncio.get_running_loop().time()
                     return known, date
             elif one.found is not None and _is_answered(one.found, generation):
                 waited = asyncio.get_running_loop().time() - began
                 return one.found, now + timedelta(seconds=int(waited))
             watched = one.since is not None
-            look = not await one.told(pause if watched else _POLL_SECONDS) or one.since is None
+            news = await one.told(pause if watched else _POLL_SECONDS)
+            look = one.since is None or not (news or self._speaks(pause))
             pause *= 2
+
+    def _speaks(self, seconds: float) -> bool:
+        """Whether the watch has told something of anybody in so many seconds."""
+        return asyncio.get_running_loop().time() - self.heard < seconds
 
     def _covers(self, one: Expected, told: Json) -> bool:
         """Whether the watch tells of all that comes after what was told, and began before it could."""
@@ -1647,7 +1686,7 @@ class Answers:
         found = change["object"]
         if change["type"] == "ERROR":
             raise ValueError(str(found.get("message", "")))
-        self._position = _revision(found)
+        self._position, self.heard = _revision(found), asyncio.get_running_loop().time()
         for one in self._waiting.get(found["metadata"]["name"], ()):
             one.found = found
             one.news.set()
@@ -1679,9 +1718,9 @@ def _revision(found: Json) -> "int | None":
 
 # --- Telling the operator of users, where no launch waits for it ---
 
-#: Users that are told at a time, and that can wait to be; and for how many seconds: one who is told later could be one
-#: too many, of a hub that is full by then.
-_TOLD_AT_ONCE, _MOST_USERS, _TOLD_SECONDS = 4, 1000, 5.0
+#: Users that can wait to be told; and for how many seconds: one who is told later could be one too many, of a hub that
+#: is full by then.
+_MOST_USERS, _TOLD_SECONDS = 1000, 10.0
 
 
 class Complaints:
@@ -2289,7 +2328,8 @@ class Gate:
     async def _asked(self, reader: Reader, launch: Launch, groups: Sequence[str]) -> Asked:
         """The user's UserQuota, and of what all share as much as this launch needs."""
         reader.beat.begin()
-        known, now = await reader.user_quota(launch.user)
+        with reader.beginning():
+            known, now = await reader.user_quota(launch.user)
         kept = await self._chosen_of(groups)
         if len(kept) < len(groups):  # which are kept hangs on the policies
             await reader.policies.within(_POLICIES_SECONDS)
@@ -2346,7 +2386,7 @@ class Gate:
         try:
             with self._answers_of(reader).expecting(launch.user) as one:
                 if known is None or asked.declares:
-                    told, now = await self._in_time(lambda: reader.declare(launch.user, asked.groups, known), ends)
+                    told, now = await self._told(reader, launch, asked, ends)
                 else:
                     told, now = known, asked.now
                 with self._answering.guard():
@@ -2358,6 +2398,35 @@ class Gate:
                 spawner.log.warning("hubquota: %r is judged by the groups of before: %s", launch.user, fault)
             return known, asked.shared
 
+    async def _told(self, reader: Reader, launch: Launch, asked: Asked, ends: float) -> "tuple[Json, datetime]":
+        """Tell the operator of the user. Raises Unanswered."""
+
+        def declare() -> "Awaitable[tuple[Json, datetime]]":
+            return reader.declare(launch.user, asked.groups, asked.known)
+
+        with self._reading.guard():
+            try:
+                return await self._patiently(declare, ends, lambda: reader.written)
+            except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
+                raise _too_slow(self._options.timeout) from None
+
+    async def _patiently(self, call: "Callable[[], Awaitable[T]]", ends: float, others: "Callable[[], float]") -> T:
+        """What a call gives until ``ends``, and for some time more while others get what they wait for.
+
+        ``others``: when one of them did last, by the loop's clock. Raises asyncio.TimeoutError.
+        """
+        time_, task = asyncio.get_running_loop().time, asyncio.ensure_future(call())
+        task.add_done_callback(_looked_at)
+        last = ends + (_PATIENCE - 1) * self._options.first_launch_timeout
+        try:
+            while not (await asyncio.wait({task}, timeout=max(0.0, ends - time_())))[0]:
+                if time_() >= last or others() < time_() - _DOUBT_SECONDS:
+                    raise asyncio.TimeoutError  # noqa: UP041 - Python 3.10
+                ends = min(last, time_() + _DOUBT_SECONDS)
+            return task.result()
+        finally:
+            task.cancel()
+
     async def _waited(
         self, reader: Reader, one: Expected, launch: Launch, told: Json, shared: Shared, ends: float
     ) -> "tuple[Json, Shared]":
@@ -2367,9 +2436,9 @@ class Gate:
             known, now = await self._answers_of(reader).answer(one, launch, told, shared.now)
             return known, replace(shared, policies=await self._policies(reader, known), now=now)
 
-        seconds = min(self._options.first_launch_timeout, ends - asyncio.get_running_loop().time())
+        ends = min(ends, asyncio.get_running_loop().time() + self._options.first_launch_timeout)
         try:
-            return await asyncio.wait_for(answered(), seconds)
+            return await self._patiently(answered, ends, lambda: self._answers_of(reader).heard)
         except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
             raise Unanswered(
                 f"the operator has not answered for {launch.user!r} in {self._options.first_launch_timeout:g} s: see "
