@@ -24,12 +24,25 @@ def rewrite(file: Path, text: str | None) -> None:
         file.write_text(text)
 
 
-async def listed(settings: Settings) -> dict[str, tuple[str, ...]]:
+async def listed(settings: Settings, meanwhile: Callable[[], object] = bool) -> dict[str, tuple[str, ...]]:
+    """All users. ``meanwhile``: what happens whenever one page is read and the next one is not asked for yet."""
+
     async def pause(_: float) -> None:
-        """None."""
+        meanwhile()
 
     async with HubApi(settings, "hub", pause) as api:
         return await api.groups()
+
+
+def once(*happens: Callable[[], object]) -> Callable[[], object]:
+    """Each of them once, in their order; nothing after that."""
+    left = iter(happens)
+    return lambda: next(left, bool)()
+
+
+def offsets(fake: FakeHub) -> list[int]:
+    """Where the pages began that the hub was asked for."""
+    return [int(request.query["offset"]) for request in fake.asked]
 
 
 async def test_all_users_are_read_however_few_the_hub_gives_at_a_time(fake: FakeHub, settings: Settings) -> None:
@@ -37,7 +50,7 @@ async def test_all_users_are_read_however_few_the_hub_gives_at_a_time(fake: Fake
     fake.most = 30
     told = await listed(settings)
     assert told == {f"user{n}": ("students",) if n % 2 else () for n in range(230)}
-    assert [int(request.query["offset"]) for request in fake.asked] == list(range(0, 230, 30))
+    assert offsets(fake) == list(range(0, 230, 29))  # each page begins with the last user of the one before
     assert {request.headers["Accept"] for request in fake.asked} == {"application/jupyterhub-pagination+json"}
     assert {request.headers["Authorization"] for request in fake.asked} == {"token hunter2"}
 
@@ -45,6 +58,66 @@ async def test_all_users_are_read_however_few_the_hub_gives_at_a_time(fake: Fake
 async def test_a_hub_without_users_has_none(fake: FakeHub, settings: Settings) -> None:
     assert await listed(settings) == {}
     assert len(fake.asked) == 1
+
+
+GONE = [
+    pytest.param({"user5": None}, id="one who was read"),
+    pytest.param({"user5": None, "new": []}, id="one who was read, and another came"),
+    pytest.param({"user29": None, "new": []}, id="the last one who was read, and another came"),
+    pytest.param({"user30": None, "new": []}, id="the next one, and another came"),
+    pytest.param({"user5": None, "user40": None, "new": [], "newer": []}, id="one on either side, and two came"),
+    pytest.param({f"user{n}": None for n in range(60)}, id="so many that the next page is none"),
+    pytest.param({"user29": ["back"]}, id="nobody: one who was read is made anew"),
+]
+
+
+@pytest.mark.parametrize("change", GONE)
+async def test_who_is_deleted_between_two_pages_takes_nobody_else_off_the_list(
+    fake: FakeHub, settings: Settings, change: dict[str, list[str] | None]
+) -> None:
+    fake.has(**{f"user{n}": ["students"] for n in range(70)})
+    fake.most = 30
+    told = await listed(settings, once(lambda: fake.has(**change)))
+    assert {user["name"] for user in fake.users} <= told.keys()
+
+
+async def test_where_a_page_holds_one_user_who_is_deleted_takes_nobody_else_off_the_list(
+    fake: FakeHub, settings: Settings
+) -> None:
+    fake.has(**{f"user{n}": ["students"] for n in range(4)})
+    fake.most = 1
+    told = await listed(settings, once(bool, lambda: fake.has(user0=None)))
+    assert told == {f"user{n}": ("students",) for n in range(1, 4)}
+
+
+async def test_who_comes_between_two_pages_is_listed_without_beginning_anew(fake: FakeHub, settings: Settings) -> None:
+    fake.has(**{f"user{n}": [] for n in range(70)})
+    fake.most = 30
+    told = await listed(settings, once(lambda: fake.has(new=["staff"]), lambda: fake.has(newer=[])))
+    assert told["new"] == ("staff",)
+    assert len(told) == 72
+    assert offsets(fake) == [0, 29, 58]
+
+
+async def test_a_hub_whose_users_are_deleted_all_the_time_is_not_listed(fake: FakeHub, settings: Settings) -> None:
+    fake.has(**{f"user{n}": [] for n in range(70)})
+    fake.most = 30
+
+    def one_less() -> None:
+        fake.users.pop(0)
+
+    with pytest.raises(HubApiError, match="missing from the hub's list 3 times in a row: see what deletes users"):
+        await listed(settings, one_less)
+    assert offsets(fake) == [0, 29] * 3
+
+
+async def test_a_hub_that_tells_fewer_users_than_it_says_it_has_is_not_listed(
+    fake: FakeHub, settings: Settings
+) -> None:
+    fake.answer = saying(200, '{"items": [{"name": "alice", "groups": []}], "_pagination": {"total": 2, "next": null}}')
+    with pytest.raises(HubApiError, match="missing from the hub's list"):
+        await listed(settings)
+    assert len(fake.asked) == 3
 
 
 async def test_a_token_that_was_renewed_is_sent_from_then_on(fake: FakeHub, settings: Settings, token: Path) -> None:
@@ -68,7 +141,8 @@ async def test_a_redirect_is_not_followed_and_what_it_leads_to_gets_no_token(
     assert (len(first.asked), second.asked) == (1, [])
 
 
-NO_END = '{"items": [], "_pagination": {"next": {"offset": 0}}}'
+NO_END = '{"items": [], "_pagination": {"total": 1, "next": {"offset": 0}}}'
+ALICE_ALONE = '{"items": [{"name": "alice"}], "_pagination": {"total": 1}}'
 
 
 @pytest.mark.parametrize(
@@ -80,8 +154,9 @@ NO_END = '{"items": [], "_pagination": {"next": {"offset": 0}}}'
         (500, "", "answers with 500: see its log"),
         (200, "<html>", "is no page of JupyterHub's users"),
         (200, '[{"name": "alice", "groups": []}]', "is no page of JupyterHub's users"),
-        (200, '{"items": [{"name": 7}], "_pagination": {}}', "is no page of JupyterHub's users"),
-        (200, '{"items": [{"name": "alice"}], "_pagination": {}}', "tells no user's groups: .* read:users:groups"),
+        (200, '{"items": [{"name": 7}], "_pagination": {"total": 1}}', "is no page of JupyterHub's users"),
+        (200, '{"items": [], "_pagination": {}}', "is no page of JupyterHub's users"),
+        (200, ALICE_ALONE, "tells no user's groups: .* read:users:groups"),
         (200, NO_END, "do not go on"),
     ],
 )
@@ -121,7 +196,9 @@ async def test_pages_without_end_and_users_without_number_are_given_up(
     async def for_ever(request: web.BaseRequest) -> web.Response:
         offset = int(request.query["offset"])
         user = {"name": f"user{offset}", "groups": []}
-        return web.json_response({"items": [user], "_pagination": {"next": {"offset": offset + 1}}})
+        return web.json_response(
+            {"items": [user], "_pagination": {"total": offset + 2, "next": {"offset": offset + 1}}}
+        )
 
     fake.answer = for_ever
     monkeypatch.setattr(client, "_MOST_PAGES", 5)

@@ -17,6 +17,8 @@ MOST_USERS: Final = 200_000
 _MOST_PAGES: Final = 20_000
 #: Users of one page: JupyterHub gives 200 at most.
 PAGE: Final = 100
+#: Readings of all users, of which one has to be whole: a user who is deleted between two pages spoils it.
+_READINGS: Final = 3
 #: Bytes of one page, unpacked.
 _MOST_BYTES: Final = 16 * 2**20
 #: Seconds between two pages: the hub makes each in the loop that all its users wait for.
@@ -42,12 +44,43 @@ class _Next(BaseModel):
 
 
 class _Pagination(BaseModel):
+    """``total``: users of all pages, as of this one."""
+
+    total: Annotated[int, Field(strict=True, ge=0)]
     next: _Next | None = None
 
 
 class _Page(BaseModel):
     items: list[_User]
     pagination: _Pagination = Field(alias="_pagination")
+
+
+class _Reading:
+    """The users of the pages so far. ``overlap``: how many of the last page the next one has to begin with.
+
+    Users come at the end, so who comes meanwhile is read; who is deleted is noticed by the user whom two pages share,
+    though as many came. Where pages hold one user each it is noticed by the hub's total alone.
+    """
+
+    def __init__(self) -> None:
+        self.users: dict[str, tuple[str, ...] | None] = {}
+        self.overlap = 0
+        self._last = ""
+        self._most = 0
+
+    def goes_on_with(self, page: _Page) -> bool:
+        """Take the next page in; False: it does not begin where the last one ended."""
+        if self.overlap and (not page.items or page.items[0].name != self._last):
+            return False
+        self.users |= {u.name: None if u.groups is None else tuple(map(sys.intern, u.groups)) for u in page.items}
+        self._most = max(self._most, page.pagination.total)
+        self.overlap = 1 if len(page.items) > 1 else 0
+        self._last = page.items[-1].name if page.items else ""
+        return True
+
+    def is_whole(self) -> bool:
+        """Whether there are as many as the hub ever said that it has."""
+        return len(self.users) >= self._most
 
 
 class HubApi:
@@ -77,19 +110,33 @@ class HubApi:
 
         Raises HubApiError; a part of the users is never taken for all.
         """
-        found: dict[str, tuple[str, ...]] = {}
-        offset, users = 0, 0
+        for _ in range(_READINGS):
+            reading = await self._read()
+            if reading is not None:
+                return _told(reading)
+            await self._pause(_BREATH)
+        raise HubApiError(
+            f"users were missing from the hub's list {_READINGS} times in a row: see what deletes users all the time, "
+            "such as a culler, and what answers at hub_api_url"
+        )
+
+    async def _read(self) -> _Reading | None:
+        """All pages; None: somebody may be missing. Pages are found by how many users are before them, so one who is
+        deleted moves all others up, and the first of the next page is skipped.
+        """
+        reading, offset = _Reading(), 0
         for _ in range(_MOST_PAGES):
             page = await self._page(offset)
-            users += len(page.items)
-            found |= {u.name: tuple(map(sys.intern, u.groups)) for u in page.items if u.groups is not None}
-            if users > MOST_USERS:
+            if not reading.goes_on_with(page):
+                return None
+            if len(reading.users) > MOST_USERS:
                 raise HubApiError(f"the hub has more than {MOST_USERS} users, whom nobody can list: unset hub_api_url")
             if page.pagination.next is None:
-                return _told(found, users)
-            if page.pagination.next.offset <= offset:
+                return reading if reading.is_whole() else None
+            following = page.pagination.next.offset - reading.overlap
+            if following <= offset:
                 raise HubApiError("the hub's pages of users do not go on: see what answers at hub_api_url")
-            offset = page.pagination.next.offset
+            offset = following
             await self._pause(_BREATH)
         raise HubApiError("the hub's pages of users do not end: see what answers at hub_api_url")
 
@@ -128,7 +175,8 @@ class HubApi:
         return printable(text.replace(self._token.secret(), "***")[:_SHOWN])
 
 
-def _told(found: dict[str, tuple[str, ...]], users: int) -> dict[str, tuple[str, ...]]:
-    if users and not found:
+def _told(reading: _Reading) -> dict[str, tuple[str, ...]]:
+    found = {user: groups for user, groups in reading.users.items() if groups is not None}
+    if reading.users and not found:
         raise HubApiError("the hub tells no user's groups: give our service's role the scope read:users:groups")
     return found
