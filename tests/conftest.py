@@ -14,6 +14,7 @@ import pytest
 
 from tests.testbed.binaries import Binaries, built
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.environments import HUBS, hub_python
 from tests.testbed.hub import ROOT, HubRunner
 from tests.testbed.local import LocalControlPlane
 from tests.testbed.postgres import Postgres
@@ -119,6 +120,12 @@ def kubelet(api: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Path]
     program.start()
     yield log
     program.stop()
+
+
+@pytest.fixture(scope="module", params=HUBS, ids=[f"JupyterHub {major}" for major in HUBS])
+def python(request: pytest.FixtureRequest) -> Path:
+    """The Python of each JupyterHub that the hook serves."""
+    return hub_python(request.param)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 
 from tests.hub.launching import POLICIES, use_up
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.environments import HUBS, hub_python
 from tests.testbed.hub import HubRunner
 from tests.testbed.stage import Stage
 from tests.testbed.z2jh import hooked
@@ -59,12 +58,6 @@ class Together:
     stage: Stage
     waiting: HubRunner
     free: Path
-
-
-@pytest.fixture(scope="module", params=HUBS, ids=[f"JupyterHub {major}" for major in HUBS])
-def python(request: pytest.FixtureRequest) -> Path:
-    """The Python of each JupyterHub."""
-    return hub_python(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A real JupyterHub, asked with no more rights than the guide says."""
+"""Each real JupyterHub that the hook serves, asked with no more rights than the guide says."""
 
 import json
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ def written(folder: Path, token: str) -> str:
 
 
 @pytest.fixture
-def stage(api: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(api, namespace, tmp_path / "stage", SERVICES)
+def stage(api: ControlPlane, namespace: str, python: Path, tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(api, namespace, tmp_path / "stage", SERVICES, python)
     token = written(tmp_path, "hubquota-secret")
     told = {"URL": f"{made.hub.url}/hub/api", "TOKEN_FILE": token, "INTERVAL": "1"}
     made.operator.env = {**made.operator.env, **{f"HUBQUOTA_HUB_API_{name}": text for name, text in told.items()}}
