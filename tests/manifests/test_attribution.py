@@ -69,10 +69,28 @@ async def test_nobody_changes_whose_a_pod_is_by_any_way_to_write_one(
             assert code == 403
             assert "whose a pod is never changes" in told["message"]
         assert (await ask_as(account, "PATCH", path, {"metadata": {"annotations": {"harmless": "yes"}}}))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["pods/p/binding", "bindings"])
+async def test_whoever_gives_a_pod_its_node_gives_it_no_user(
+    api: ControlPlane, guarded: str, ask_as: Ask, path: str
+) -> None:
+    for what in (
+        ("role", "binds", "--verb=create", "--resource=pods/binding,bindings"),
+        ("rolebinding", "binds", "--role=binds", f"--serviceaccount={guarded}:hub"),
+    ):
+        done = api.kubectl("create", *what, "-n", guarded)
+        assert done.returncode == 0, done.stderr
+    within = f"/api/v1/namespaces/{guarded}"
+    assert (await ask_as("admin", "POST", f"{within}/pods", pod()))[0] == 200
     binding = {"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": "n"}}
-    forged = binding | {"metadata": {"name": "p", "annotations": {OURS: "bob"}}}
-    assert (await ask_as("admin", "POST", f"{pods}/p/binding", forged))[0] == 403
-    assert (await ask_as("admin", "POST", f"{pods}/p/binding", binding | {"metadata": {"name": "p"}}))[0] == 200
+    for account in ("admin", "hub"):
+        forged = binding | {"metadata": {"name": "p", "annotations": {OURS: "bob"}}}
+        code, told = await ask_as(account, "POST", f"{within}/{path}", forged)
+        assert (code, "only the hub says whose a pod is" in told["message"]) == (403, True)
+    assert (await ask_as("admin", "POST", f"{within}/{path}", binding | {"metadata": {"name": "p"}}))[0] == 200
+    _, bound = await ask_as("admin", "GET", f"{within}/pods/p")
+    assert (bound["spec"]["nodeName"], OURS in bound["metadata"].get("annotations", {})) == ("n", False)
 
 
 @pytest.fixture
