@@ -102,6 +102,8 @@ def _apply(bench: Bench, operator: Program, policies: Sequence[Any]) -> None:
         bench.create(body | {"spec": {k: v for k, v in made.items() if k != "name"}})
     for made in policies:
         operator.ready(_applied(bench, made["name"]))
+    if _POOL in policies:  # those who were there before are told of it first
+        operator.ready(lambda: all(user["status"].get("pools") for user in bench.read("uq")["items"]))
 
 
 def _applied(bench: Bench, name: str) -> Callable[[], bool]:
