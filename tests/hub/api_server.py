@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from prometheus_client import REGISTRY
 
 import hubquota_hook as hook
 
@@ -171,3 +172,31 @@ def used_up(api: FakeApi, **more: Any) -> Json:  # noqa: ANN401
     told = {"name": "weekly", "policies": ["weekly"], "resource": "memory", "window": {"rolling": "7d"}}
     told |= {"limit": "40", "used": "41.5", "unit": "GiB-hours", "enforcement": "Deny"}
     return told | {"blocked": [{"from": start, "until": end}], "blockedIfStopped": []} | more
+
+
+def count(name: str, **labels: str) -> float:
+    """What a counter of the hook's stands at, in the registry that all tests share."""
+    return REGISTRY.get_sample_value(f"hubquota_hook_{name}_total", labels) or 0
+
+
+# --- How an API server fails ---
+
+
+async def hanging(_: web.BaseRequest) -> None:
+    """It takes calls, and does not answer."""
+    await asyncio.sleep(60)
+
+
+async def cut(request: web.BaseRequest) -> None:
+    """It ends each connection."""
+    assert request.transport
+    request.transport.close()
+
+
+def answering(status: int, text: str = "{}") -> Failure:
+    """It answers so whatever it is asked, but takes Events."""
+
+    async def answer(request: web.BaseRequest) -> web.Response | None:
+        return None if "/events" in request.path else web.Response(status=status, text=text)
+
+    return answer
