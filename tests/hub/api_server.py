@@ -200,3 +200,26 @@ def answering(status: int, text: str = "{}") -> Failure:
         return None if "/events" in request.path else web.Response(status=status, text=text)
 
     return answer
+
+
+def slow(seconds: float) -> Failure:
+    """It takes so long for each answer."""
+
+    async def late(_: web.BaseRequest) -> None:
+        await asyncio.sleep(seconds)
+
+    return late
+
+
+class Passing:
+    """The loop's clock, which a test has go on at once: what is due by then comes before anything else."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        plain, self._gone = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: plain() + self._gone)
+
+    async def __call__(self, seconds: float) -> None:
+        self._gone += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
