@@ -2143,8 +2143,9 @@ class Gate:
         self._herald: Herald | None = None
         self._answers: Answers | None = None
         self._turns = Turns()
-        #: Of the API server, and of the operator's answers: one may be there without the other.
-        self._reading, self._answering = Breaker(), Breaker()
+        #: Of what the API server tells, of what it takes, and of the operator's answers: one may be there without the
+        #: others.
+        self._reading, self._telling, self._answering = Breaker(), Breaker(), Breaker()
         self._later: set[asyncio.Future[None]] = set()
         self._unknown: set[str] = set()
 
@@ -2404,7 +2405,7 @@ class Gate:
         def declare() -> "Awaitable[tuple[Json, datetime]]":
             return reader.declare(launch.user, asked.groups, asked.known)
 
-        with self._reading.guard():
+        with self._telling.guard():
             try:
                 return await self._patiently(declare, ends, lambda: reader.written)
             except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10

@@ -1,5 +1,6 @@
 """Where the operator does not answer for changed groups, or cannot be told of them, those of before decide."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -82,3 +83,22 @@ async def test_who_had_something_left_by_the_groups_of_before_goes_on_with_the_g
     assert line.startswith("hubquota: 'alice' is judged by the groups of before: ")
     pod: Json = await starting.modify_pod_hook(starting, {})
     assert json.loads(pod["metadata"]["annotations"]["hubquota.dev/groups"]) == ["staff"]
+
+
+async def test_where_users_cannot_be_told_of_nobody_tries_again_and_again_and_all_are_judged(
+    api: FakeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An API server that takes no writes, as where etcd is full, tells what it has all the same."""
+    names = [f"u{n}" for n in range(5)]
+    api.quotas |= {name: known(name) for name in names}
+    api.quotas |= {name: known(name, used_up(api)) for name in ("alice", "bob")}
+    api.failing, hub = telling_fails(503), gate()
+    await asyncio.gather(*(hub.pre_spawn(spawner(name, "staff")) for name in names))
+    tried = api.asked_for("PATCH")
+    for starting in (spawner("alice", "staff"), spawner("bob")):
+        with pytest.raises(HTTPError) as refused:
+            await hub.pre_spawn(starting)
+        assert refused.value.reason == "compute-quota-exceeded"
+    assert api.asked_for("PATCH") == tried
+    [line] = [line for line in lines(caplog) if "judged by the groups of before" in line]
+    assert line.endswith("(not tried again for this launch)")
