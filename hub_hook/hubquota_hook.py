@@ -1505,13 +1505,18 @@ def _pools(status: Json, shared: Shared) -> list[Json]:
     """
     pools = [shared.policies[name] for name in status.get("pools", ()) if name in shared.policies]
     for pool in pools:
-        if not (pool.get("status") or {}).get("pool"):
+        if _pool_of(pool) is None:
             raise Unanswered(
                 f"the operator has not told yet what is used of the pool {pool['metadata']['name']}: see its log, and "
                 "the status of that QuotaPolicy",
                 "unanswered",
             )
     return pools
+
+
+def _pool_of(policy: Json) -> "Json | None":
+    """What the operator says is used of a pool; None: nothing yet."""
+    return (policy.get("status") or {}).get("pool") or None
 
 
 def _told_at(status: Json, now: datetime, ahead: timedelta) -> datetime:
@@ -2362,11 +2367,14 @@ class Gate:
         return Shared(policies, beat.renewed, max(now, beat.read), self._ahead)
 
     async def _policies(self, reader: Reader, known: "Json | None") -> Mapping[str, Json]:
-        """All policies; read anew where a pool that is named is not among them, for it may be new."""
+        """All policies; read anew where a pool that is named is not among them, or not told of, for it may be new."""
         policies = await reader.policies.within(_POLICIES_SECONDS)
-        if known is None or policies.keys() >= set((known.get("status") or {}).get("pools", ())):
-            return policies
-        return await reader.policies.within(_AGAIN_SECONDS)
+        named = set() if known is None else set((known.get("status") or {}).get("pools", ()))
+        if not policies.keys() >= named:
+            policies = await reader.policies.within(_AGAIN_SECONDS)
+        if any(_pool_of(policies[name]) is None for name in named & policies.keys()):
+            policies = await reader.policies.within(0)  # else the launch would have no answer
+        return policies
 
     async def _believed(self, reader: Reader, now: datetime, seconds: float) -> Beat:
         """The heartbeat, read within so many seconds; one that looks too old is read anew. Raises Unanswered."""

@@ -112,3 +112,11 @@ async def test_a_pool_that_was_made_while_a_launch_waited_for_the_operator_refus
     api.policies = [old]
     made = [old, pool("new", used_up(api))]
     assert await first_launch(api, gate(), 1.5, made, "old", "new") == "compute-quota-exceeded"
+
+
+@pytest.mark.parametrize("state", [used_up, unused])
+async def test_a_pool_whose_state_comes_with_the_user_s_decides(api: FakeApi, state: Any) -> None:  # noqa: ANN401
+    """The operator writes both within moments, sooner than policies are too old for a launch."""
+    api.policies = [pool("pool")]
+    told = await first_launch(api, gate(), 0, [pool("pool", state(api))], "pool")
+    assert told == ("compute-quota-exceeded" if state is used_up else None)
