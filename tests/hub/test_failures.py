@@ -1,8 +1,10 @@
 """Whatever fails, a launch goes on or is refused as failover_open says, with one line that says what to mend."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +120,51 @@ async def test_each_failure_leads_to_what_the_admin_said_and_one_line(
     assert head in lines[0]
     assert tail in lines[0]
     assert count(result, cause=cause) == before + 1
+
+
+def faulty(*_: object) -> None:
+    raise RuntimeError("a\nb")
+
+
+#: What the log says of it, after which of the hook's functions has it.
+OF_FAULTY = (
+    f"RuntimeError: a b, in {Path(__file__).name} line {faulty.__code__.co_firstlineno + 1}: mend that where it is"
+)
+
+
+TEAM = {"team": "staff"}
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("where", ["judge", "requested"])
+async def test_a_fault_of_the_hook_s_own_is_one_line_that_says_where_and_the_pod_is_marked_all_the_same(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str, is_open: bool
+) -> None:
+    monkeypatch.setattr(hook, where, faulty)
+    result, starting = "failed_open" if is_open else "failed_closed", spawner("alice", "staff", user_options=TEAM)
+    before = count(result, cause="internal")
+    launch = gate(failover_open=is_open, launch_group="team").pre_spawn(starting)
+    [told] = await asyncio.gather(launch, return_exceptions=True)
+    assert getattr(told, "reason", told) == (None if is_open else "compute-quota-failed")
+    assert count(result, cause="internal") == before + 1
+    [line] = [record.getMessage() for record in caplog.records if "without an answer" in record.getMessage()]
+    assert OF_FAULTY in line
+    assert line.endswith("the hub's configuration, or report it where it is the hook")
+    assert "\n" not in line
+    if is_open:
+        marks = (await starting.modify_pod_hook(starting, {}))["metadata"]["annotations"]
+        assert json.loads(marks["hubquota.dev/groups"]) == ["staff"]
+        assert marks.get("hubquota.dev/group") == (
+            None if where == "requested" else "staff"
+        )  # by then it was not known
+
+
+async def test_a_fault_in_marking_the_pod_ends_no_launch(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hook, "_annotations", faulty)
+    await gate().pre_spawn(spawner("alice", "staff"))
+    assert f"the pod of 'alice' gets no annotations: {OF_FAULTY}" in caplog.text
 
 
 async def test_a_second_launch_does_not_slip_past_while_the_operator_is_asked_about_the_first(api: FakeApi) -> None:
