@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.hub.conftest import WAITING
+from tests.hub.launching import logged_in
 from tests.hub.unattended import Unattended
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import HubRunner
@@ -34,18 +35,22 @@ AT_ONCE = """
 import hubquota_hook
 hubquota_hook._AGAIN_SECONDS = hubquota_hook._POLICIES_SECONDS = hubquota_hook._HEARTBEAT_SECONDS = 0.0
 """
+#: Whether launches go on where no answer can be had, and how the hub answers who asks for one: as z2jh has it, or when
+#: it knows what came of it.
+HUBS = {"open": (True, ""), "closed": (False, ""), "waiting": (False, WAITING)}
+WORDS = "Your quota cannot be read at the moment, so no server can be started. Please try again in a minute."
 
 
 @pytest.fixture(scope="module")
 def unattended(api: ControlPlane, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]:
-    """Both hubs, which have started without rights, CRDs and operator."""
+    """The hubs, which have started without rights, CRDs and operator."""
     namespace, folder = f"t-{secrets.token_hex(4)}", tmp_path_factory.mktemp("unattended")
     api.make_namespace(namespace)
     with Line(api.url) as line:
         made = Unattended(api, namespace, line)
-        for is_open, home in ((True, folder / "open"), (False, folder / "closed")):
-            hook = hooked(home, failover_open=is_open, first_launch_timeout=1) + AT_ONCE
-            made.add(is_open, home, ADMINS + ("" if is_open else WAITING) + hook, python)
+        for name, (is_open, way) in HUBS.items():
+            hook = hooked(folder / name, failover_open=is_open, first_launch_timeout=1) + AT_ONCE
+            made.add(name, folder / name, ADMINS + way + hook, python)
         try:
             with made.without_rights(), made.without_crds():
                 for hub in made.hubs.values():
@@ -60,9 +65,9 @@ def unattended(api: ControlPlane, python: Path, tmp_path_factory: pytest.TempPat
 
 def _first_launches(world: Unattended) -> None:
     """Whichever failure comes first: KubeSpawner lists pods at a first launch, and that can hang for ever."""
-    assert world.hubs[True].begin("earlier-one")[0] == 202
-    assert world.hubs[False].begin("earlier-two")[0] == 424
-    until(lambda: world.has_pod("earlier-one"), world.hubs[True].program.last_words)
+    for name, status in (("open", 202), ("closed", 202), ("waiting", 424)):
+        assert world.hubs[name].begin(f"earlier-{name}")[0] == status
+    until(lambda: world.has_pod("earlier-open"), world.hubs["open"].program.last_words)
 
 
 def never_there(world: Unattended) -> Iterator[None]:
@@ -110,10 +115,8 @@ def away(world: Unattended) -> Iterator[None]:
 def malformed(world: Unattended) -> Iterator[None]:
     world.beat()
     with world.without_schema():
-        for is_open in (True, False):
-            world.user_quota(
-                user("malformed", is_open), {"observedGeneration": 1, "quotas": [{"resource": 3, "limit": []}]}
-            )
+        for name in HUBS:
+            world.user_quota(f"malformed-{name}", {"observedGeneration": 1, "quotas": [{"resource": 3, "limit": []}]})
     yield
 
 
@@ -121,7 +124,7 @@ def unanswered(world: Unattended) -> Iterator[None]:
     limit = {"value": 1, "unit": "GiB-hours"}
     pool = policy(
         "pool",
-        scope={"users": [user("unanswered", is_open) for is_open in (True, False)]},
+        scope={"users": [f"unanswered-{name}" for name in HUBS]},
         resource="memory",
         limit=limit,
         window={"rolling": "7d"},
@@ -145,16 +148,16 @@ FAILURES: dict[str, tuple[Callable[[Unattended], Iterator[None]], str, str]] = {
 }
 
 
-def user(failure: str, is_open: bool) -> str:
-    return f"{failure}-{'open' if is_open else 'closed'}"
-
-
 def while_it_lasts(world: Unattended, failure: str) -> AbstractContextManager[None]:
     return contextmanager(FAILURES[failure][0])(world)
 
 
 def lines_of(hub: HubRunner, name: str) -> list[str]:
     return [line for line in hub.program.log.read_text().splitlines() if f"the launch of '{name}'" in line]
+
+
+def has_lines_of(hub: HubRunner, name: str) -> bool:
+    return bool(lines_of(hub, name))
 
 
 def counted(hub: HubRunner, name: str, cause: str) -> float:
@@ -174,24 +177,55 @@ def test_each_failure_lets_launches_go_on_or_refuses_them_and_one_line_says_what
     unattended: Unattended, failure: str
 ) -> None:
     _, cause, words = FAILURES[failure]
-    goes_on, refused = user(failure, True), user(failure, False)
     with while_it_lasts(unattended, failure):
-        assert unattended.hubs[True].begin(goes_on)[0] == 202
-        told = unattended.hubs[False].begin(refused)
-        until(lambda: bool(lines_of(unattended.hubs[True], goes_on)), unattended.hubs[True].program.last_words)
+        begun = {name: hub.begin(f"{failure}-{name}") for name, hub in unattended.hubs.items()}
+        for name, hub in unattended.hubs.items():
+            until(partial(has_lines_of, hub, f"{failure}-{name}"), hub.program.last_words)
     if failure != "away":  # KubeSpawner gives up at once then
-        until(lambda: unattended.has_pod(goes_on), unattended.hubs[True].program.last_words)
-    assert told[0] == 424
-    assert "Your quota cannot be read at the moment" in told[1]["message"]
-    assert not unattended.has_pod(refused)
-    for is_open, name, result in ((True, goes_on, "goes on"), (False, refused, "is refused")):
-        hub = unattended.hubs[is_open]
-        [line] = lines_of(hub, name)
-        assert re.search(f"{result} without an answer: .*{words}", line), line
-        assert counted(hub, "failed_open" if is_open else "failed_closed", cause) >= 1
-        # As JupyterHub 5 says before it ends itself; these tests refuse more than five in a row.
-        assert "consecutive spawn" not in hub.program.log.read_text()
-        assert hub.program.running
+        until(lambda: unattended.has_pod(f"{failure}-open"), unattended.hubs["open"].program.last_words)
+    assert {name: status for name, (status, _) in begun.items()} == {"open": 202, "closed": 202, "waiting": 424}
+    assert begun["waiting"][1]["message"] == WORDS
+    last = unattended.hubs["closed"].progress(f"{failure}-closed")[-1]
+    assert last["failed"]
+    assert WORDS in last["message"]
+    for name in HUBS:
+        is_as_said(unattended, name, f"{failure}-{name}", cause, words)
+
+
+def is_as_said(world: Unattended, name: str, user: str, cause: str, words: str) -> None:
+    """A hub lives on, and has told of its one launch of a user what became of it and why."""
+    hub, is_open = world.hubs[name], HUBS[name][0]
+    [line] = lines_of(hub, user)
+    assert re.search(f"{'goes on' if is_open else 'is refused'} without an answer: .*{words}", line), line
+    assert counted(hub, "failed_open" if is_open else "failed_closed", cause) >= 1
+    assert is_open or not world.has_pod(user)
+    # As JupyterHub 5 says before it ends itself; these tests refuse more than five in a row.
+    assert "consecutive spawn" not in hub.program.log.read_text()
+    assert hub.program.running
+
+
+def test_a_hub_as_z2jh_sets_it_up_says_so_in_the_progress_and_on_the_page_after_it(unattended: Unattended) -> None:
+    hub = unattended.hubs["closed"]
+    with while_it_lasts(unattended, "never-there"):
+        last = hub.launch("told-closed")[-1]
+    assert last["failed"]
+    assert WORDS in last["message"]
+    assert f"<p>{WORDS}</p>" in last["html_message"]
+    with logged_in(hub, "told-closed") as browser:
+        page = browser.get("/hub/spawn-pending/told-closed")
+    assert page.status_code == 424
+    assert f"<p>{WORDS}</p>" in page.text
+
+
+def test_a_hub_that_waits_says_so_over_rest_and_when_to_try_again(unattended: Unattended) -> None:
+    hub = unattended.hubs["waiting"]
+    hub.request("POST", "/users/told-waiting")
+    with while_it_lasts(unattended, "never-there"):
+        refused = httpx.post(
+            f"{hub.url}/hub/api/users/told-waiting/server", headers={"Authorization": f"token {hub.token}"}, timeout=30
+        )
+    assert (refused.status_code, refused.headers["Retry-After"]) == (424, "60")
+    assert refused.json()["message"] == WORDS
 
 
 def test_what_a_later_operator_writes_is_observed_alone_and_said_once(unattended: Unattended) -> None:
@@ -206,13 +240,15 @@ def test_what_a_later_operator_writes_is_observed_alone_and_said_once(unattended
         "unit": "GiB-hours",
     }
     quota |= {"enforcement": "Throttle", "blocked": [{"from": start}], "window": {"moving": "3 moons"}, "colour": []}
-    hub = unattended.hubs[True]
+    names = {way: (f"later-one-{way}", f"later-two-{way}") for way in ("open", "closed")}
     with unattended.without_schema():
-        for name in ("later-one", "later-two"):
+        for name in (*names["open"], *names["closed"]):
             unattended.user_quota(name, {"observedGeneration": 1, "quotas": [quota], "moods": {}})
-    for name in ("later-one", "later-two"):
-        hub.begin(name)
-        until(partial(unattended.has_pod, name), hub.program.last_words)
-    said = hub.program.log.read_text()
-    assert said.count("enforcement Throttle is not known here and taken for Observe") == 1
-    assert "the launch of 'later-" not in said
+    for way, users in names.items():
+        hub = unattended.hubs[way]
+        for name in users:
+            hub.begin(name)
+            until(partial(unattended.has_pod, name), hub.program.last_words)
+        said = hub.program.log.read_text()
+        assert said.count("enforcement Throttle is not known here and taken for Observe") == 1
+        assert "the launch of 'later-" not in said

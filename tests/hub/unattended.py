@@ -22,19 +22,19 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Unattended:
-    """``hubs``: by their ``failover_open``, whether launches go on where no answer can be had. ``line``: of both."""
+    """``hubs``: by what a test calls them. ``line``: of all of them."""
 
     api: ControlPlane
     namespace: str
     line: Line
-    hubs: dict[bool, HubRunner] = field(default_factory=dict)
+    hubs: dict[str, HubRunner] = field(default_factory=dict)
 
-    def add(self, is_open: bool, folder: Path, config: str, python: Path) -> None:
+    def add(self, name: str, folder: Path, config: str, python: Path) -> None:
         """A hub more, not started yet, over the line."""
         hub = HubRunner(self.api, self.namespace, folder, config, python)
         over = self.line.kubeconfig(Path(hub.program.env["KUBECONFIG"]), folder / "kubeconfig")
         hub.program.env = {**hub.program.env, "KUBECONFIG": str(over)}
-        self.hubs[is_open] = hub
+        self.hubs[name] = hub
 
     def beat(self, age: float = 0) -> None:
         """Write the operator's heartbeat, ``age`` seconds old."""
