@@ -11,6 +11,8 @@ from tests.testbed.binaries import cache, locked
 
 PINS: Final = Path(__file__).with_name("alone.txt")
 VERSIONS: Final = ("3.10", "3.11", "3.12", "3.13", "3.14")
+#: Those that few machines have yet.
+OPTIONAL: Final = ("3.14",)
 
 
 def interpreter(version: str) -> Path | None:

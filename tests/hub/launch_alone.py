@@ -1,4 +1,4 @@
-"""Run by another Python, with the hook's file alone: traits, a launch that goes on and one that is refused.
+"""Run by another Python, with the hook's file alone: traits, launches that go on, and launches that are refused.
 
 It imports nothing of the tests, for nothing of theirs is there.
 """
@@ -16,14 +16,20 @@ from types import SimpleNamespace
 from typing import Any
 
 from kubernetes_asyncio.client import Configuration
+from kubespawner import KubeSpawner
 from tornado.web import HTTPError
 from traitlets import TraitError
 from traitlets.config import Config
 
 import hubquota_hook as hook
 
-NOW = datetime.now(timezone.utc)  # noqa: UP017 - Python 3.10
-UNTIL = (NOW + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+NOW = datetime.now(timezone.utc).replace(microsecond=0)  # noqa: UP017 - Python 3.10
+
+
+def at(hours: int) -> str:
+    return (NOW + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 QUOTA = {
     "name": "weekly",
     "policies": ["weekly"],
@@ -34,34 +40,75 @@ QUOTA = {
     "unit": "GiB-hours",
     "enforcement": "Deny",
     "message": "100% <b>used</b>",
-    "blocked": [{"from": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"), "until": UNTIL}],
+    "blocked": [{"from": at(0), "until": at(2)}],
     "blockedIfStopped": [],
 }
+OPEN = {**QUOTA, "used": "1", "blocked": [], "forecast": [{"at": at(0), "used": "1"}, {"at": at(168), "used": "1"}]}
+POOL = {
+    "metadata": {"name": "pool", "generation": 1},
+    "spec": {"scope": {"users": ["pooled", "unheard"]}, "sharing": "Shared", "limit": {"value": 1}},
+}
+#: UserQuotas that launches have made; how often they looked at each; Events; what the hub's log has.
+MADE: "dict[str, Any]" = {}
+LOOKS: "dict[str, int]" = {}
 EVENTS: "list[Any]" = []
+SAID: "list[str]" = []
+#: Until it is set, nothing is answered.
+WELL = threading.Event()
 
 
 class Api(BaseHTTPRequestHandler):
-    """As much of an API server as a launch asks for."""
+    """As much of an API server, and of an operator, as a launch asks for."""
 
     def do_GET(self) -> None:
-        user = self.path.rpartition("/")[2].partition("?")[0]
-        if "/leases/" in self.path:
-            body: Any = {"metadata": {}, "spec": {"renewTime": NOW.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}}
-        elif "/userquotas/" in self.path:
-            quotas = [QUOTA] if user == "heavy" else []
-            spec = {"user": user, "groups": []}
-            body = {"metadata": {"name": user}, "spec": spec, "status": {"observedGeneration": 1, "quotas": quotas}}
+        WELL.wait(60)
+        path, _, query = self.path.partition("?")
+        name = path.rpartition("/")[2]
+        if "/leases/" in path:
+            self._answer({"metadata": {}, "spec": {"renewTime": NOW.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}})
+        elif "watch=1" in query:
+            self._watch()
+        elif "/userquotas/" in path:
+            self._user_quota(name)
         else:
-            body = {"items": []}
-        self._answer(body)
+            self._answer({"items": [POOL]})
+
+    def _watch(self) -> None:
+        """It tells of one user, for as long as somebody listens; later ones have to look for themselves."""
+        if "pooled" in MADE:
+            self._answer({"message": "not allowed"}, 403)
+        else:
+            self.send_response(200)
+            self.end_headers()
+            change = {"type": "MODIFIED", "object": answered("new", OPEN)}
+            self.wfile.write(json.dumps(change).encode() + b"\n")
+            self.rfile.read()
+
+    def _user_quota(self, name: str) -> None:
+        """Two users are known; one more is answered while their launch looks again and again."""
+        LOOKS[name] = LOOKS.get(name, 0) + 1
+        if name in ("light", "heavy"):
+            self._answer(answered(name, OPEN if name == "light" else QUOTA))
+        elif name == "pooled" and LOOKS[name] > 3:
+            self._answer(answered(name, QUOTA))
+        else:
+            self._answer(MADE.get(name, {}), 200 if name in MADE else 404)
 
     def do_POST(self) -> None:
-        EVENTS.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self._answer(EVENTS[-1])
+        WELL.wait(60)
+        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("/events"):
+            EVENTS.append(json.loads(told["metadata"]["annotations"]["hubquota.dev/decision"]))
+        else:
+            told["metadata"].update(generation=1, resourceVersion="7")
+            MADE[told["spec"]["user"]] = told
+        self._answer(told, 201)
 
-    def _answer(self, body: Any) -> None:
-        text = json.dumps(body).encode()
-        self.send_response(200)
+    def _answer(self, body: Any, status: int = 200) -> None:
+        self._send(json.dumps(body).encode(), status)
+
+    def _send(self, text: bytes, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
@@ -70,14 +117,44 @@ class Api(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
+class Server(ThreadingHTTPServer):
+    """One that says nothing of those who gave up."""
+
+    def handle_error(self, *_: Any) -> None:
+        """They do not read what is written for them."""
+
+
+class Log(logging.Handler):
+    """The hub's."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        SAID.append(record.getMessage())
+
+
+def answered(user: str, quota: Any) -> Any:
+    """A UserQuota as the operator has answered it."""
+    status = {"observedGeneration": 1, "quotas": [quota]}
+    meta = {"name": user, "generation": 1, "resourceVersion": "8"}
+    return {"metadata": meta, "spec": {"user": user, "groups": []}, "status": status}
+
+
+class Launching(SimpleNamespace):
+    """A spawner, as far as the hook looks at it."""
+
+    @staticmethod
+    def section_names() -> "list[str]":
+        """The names under which it is configured."""
+        return ["Spawner", "KubeSpawner"]
+
+
 def spawner(user: str, settings: Any) -> Any:
     """A launch of a user's."""
     nothing = dict.fromkeys(("mem_limit", "cpu_guarantee", "cpu_limit", "modify_pod_hook"))
-    return SimpleNamespace(
+    return Launching(
         user=SimpleNamespace(name=user, groups=[]),
         name="",
         user_options={},
-        namespace="hub",
+        config={"KubeSpawner": {"namespace": "hub"}},
         pod_name=f"jupyter-{user}",
         mem_guarantee=2**30,
         extra_resource_limits={},
@@ -88,27 +165,72 @@ def spawner(user: str, settings: Any) -> Any:
     )
 
 
-async def launches() -> None:
-    """Two launches by what setup_hubquota has configured."""
-    c, settings = Config(), {"failure_count": 0}
+async def until(check: Any) -> None:
+    """Wait until something holds; main() says for how long."""
+    while not check():
+        await asyncio.sleep(0.01)
+
+
+async def launched(user: str, settings: Any = None, **traits: float) -> Any:
+    """What setup_hubquota has configured, with time enough unless a trait says otherwise: a launch that goes on."""
+    c = Config()
+    c.HubQuota.update({"timeout": 20.0, "first_launch_timeout": 20.0, **traits})
     hook.setup_hubquota(c)
-    started = spawner("light", settings)
+    started = spawner(user, {} if settings is None else settings)
     await c.KubeSpawner.pre_spawn_hook(started)
     pod = SimpleNamespace(metadata=SimpleNamespace(annotations=None))
     await started.modify_pod_hook(started, pod)
     assert pod.metadata.annotations["hubquota.dev/hub"] == "hub", pod
+    return started
+
+
+async def a_launch_says_what_is_left(user: str) -> None:
+    """Be it that the operator knows the user, or is told behind the launch."""
+    progress = KubeSpawner.progress(await launched(user))
+    first = await progress.__anext__()
+    await progress.aclose()
+    assert "39 of 40 GiB-hours left in any 7 days; with this server it lasts 1 d 15 h, until" in first["message"], first
+    assert "<time datetime=" in first["html_message"], first
+
+
+async def a_launch_is_refused(user: str) -> None:
+    """Be it that the operator has spoken of the user, or that the launch has to wait until it does."""
+    settings = {"failure_count": 0}
     try:
-        await c.KubeSpawner.pre_spawn_hook(spawner("heavy", settings))
+        await launched(user, settings)
     except HTTPError as refused:
         text = refused.jupyterhub_message
-        assert text.endswith(f"{UNTIL.replace('T', ' ')[:-1]} UTC (in 2 h). 100% <b>used</b>"), text
+        assert text.endswith(f"{at(2).replace('T', ' ')[:-1]} UTC (in 2 h). 100% <b>used</b>"), text
         assert "100% &lt;b&gt;used" in refused.jupyterhub_html_message
-        assert refused.log_message % refused.args == text, refused.log_message
-        assert settings == {"failure_count": 0 if vars(hook)["SpawnException"] else -1}
+        of_version_5 = vars(hook)["SpawnException"] is None
+        assert settings == {"failure_count": -1 if of_version_5 else 0}
+        assert not of_version_5 or refused.log_message % refused.args == text, refused.log_message
     else:
-        raise AssertionError("the heavy user was let through")
-    while not EVENTS:
-        await asyncio.sleep(0.01)
+        raise AssertionError(f"{user} was let through")
+
+
+async def a_launch_goes_on_without_an_answer(user: str, words: str, **traits: float) -> None:
+    """Be it that the API server hangs, or that the operator does not answer."""
+    await launched(user, **traits)
+    assert [line for line in SAID if f"the launch of {user!r} goes on without an answer: {words}" in line], SAID
+    await until(lambda: WELL.is_set() or any("cannot be told of decisions" in line for line in SAID))
+
+
+async def launches() -> None:
+    """Launches of all kinds, one after the other."""
+    late = "the API server has not answered within 0.3 s"
+    await a_launch_goes_on_without_an_answer("hanging", late, timeout=0.3)
+    assert [line for line in SAID if f"cannot be told of decisions: {late}" in line], SAID
+    WELL.set()
+    for user in ("light", "new"):
+        await a_launch_says_what_is_left(user)
+    for user in ("heavy", "pooled"):
+        await a_launch_is_refused(user)
+    words = "the operator has not answered for 'unheard' in 0.3 s"
+    await a_launch_goes_on_without_an_answer("unheard", words, first_launch_timeout=0.3)
+    assert (sorted(MADE), LOOKS["new"], LOOKS["pooled"] > 3) == (["new", "pooled", "unheard"], 1, True)
+    told = {("hanging", "failed-open"), ("heavy", "refused"), ("pooled", "refused"), ("unheard", "failed-open")}
+    await until(lambda: {(event["user"], event["kind"]) for event in EVENTS} == told)
 
 
 def main() -> None:
@@ -121,7 +243,8 @@ def main() -> None:
         assert "Write a number of seconds" in str(wrong)
     else:
         raise AssertionError("a wrong trait was taken")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    logging.getLogger("hub").addHandler(Log())
+    server = Server(("127.0.0.1", 0), Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     Configuration.set_default(Configuration(host=f"http://127.0.0.1:{server.server_port}"))
     asyncio.run(asyncio.wait_for(launches(), 60))
