@@ -2,6 +2,8 @@
 
 import copy
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,9 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 import hubquota_hook as hook
+from tests.hub.interpreters import isolated
+from tests.testbed.environments import HUBS, hub_python
+from tests.testbed.z2jh import hooked
 
 
 def configured(**traits: Any) -> Config:  # noqa: ANN401 - any value
@@ -70,6 +75,22 @@ def wrong(**traits: Any) -> str:  # noqa: ANN401
 def test_a_wrong_trait_stops_the_hub_and_the_error_says_what_to_write(traits: dict[str, Any], words: str) -> None:
     told = wrong(**traits)
     assert re.search(words, told), told
+
+
+@pytest.mark.hub
+@pytest.mark.parametrize("major", HUBS)
+def test_a_hub_with_a_wrong_trait_ends_before_it_serves_anybody_and_says_what_to_write(
+    tmp_path: Path, major: str
+) -> None:
+    config = tmp_path / "jupyterhub_config.py"
+    config.write_text(hooked(tmp_path / "root", timeout=-1))
+    command = [str(hub_python(major)), "-m", "jupyterhub", "-f", str(config)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=isolated(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode > 0
+    assert re.search(r"c\.HubQuota\.timeout cannot be -1: .* Write a number of seconds", done.stderr), done.stderr
+    assert not list(tmp_path.glob("*.sqlite"))
 
 
 def test_what_is_told_of_a_long_value_is_its_beginning() -> None:
