@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from kubespawner import KubeSpawner
 from prometheus_client import REGISTRY
 
 import hubquota_hook as hook
@@ -157,6 +158,14 @@ def spawner(user: str = "alice", *groups: str, **more: Any) -> Any:  # noqa: ANN
     had |= {"mem_guarantee": 2**30, "mem_limit": None, "cpu_guarantee": None, "cpu_limit": None, "handler": None}
     had |= {"extra_resource_limits": {}, "extra_resource_guarantees": {}, "modify_pod_hook": None}
     return Launching(**had | {"log": logging.getLogger("hub")} | more)
+
+
+def real_spawner(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Any:  # noqa: ANN401
+    """A launch of alice's, by KubeSpawner itself. ``more``: what it is made with."""
+    monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)  # there is no cluster
+    real = KubeSpawner(_mock=True, **more)
+    real.user.name, real.user.groups, real.handler = "alice", [], None
+    return real
 
 
 def known(user: str = "alice", *quotas: Json, groups: tuple[str, ...] = ()) -> Json:

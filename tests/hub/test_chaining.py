@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import importlib.metadata
 import json
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from tornado.web import HTTPError
 from traitlets.config import Config
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, known, real_spawner, serving, spawner, used_up
 
 
 @pytest.fixture
@@ -61,6 +62,24 @@ async def test_a_hook_that_is_there_runs_first_wherever_it_is_configured(api: Fa
     assert starting.modify_pod_hook is not None
 
 
+@pytest.mark.parametrize("chosen", ["mine", "Mine"])
+@pytest.mark.parametrize("where", ["Spawner", "MySpawner"])
+async def test_a_class_that_is_chosen_by_its_name_among_entry_points_is_hooked_too(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, chosen: str, where: str
+) -> None:
+    entry = importlib.metadata.EntryPoint("mine", f"{__name__}:MySpawner", "jupyterhub.spawners")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry] if group == entry.group else [])
+    ran: list[Any] = []
+    c = Config()
+    c.JupyterHub.spawner_class = chosen
+    c[where].pre_spawn_hook = ran.append
+    hook.setup_hubquota(c)
+    starting = spawner()
+    await copy.deepcopy(c).MySpawner.pre_spawn_hook(starting)
+    assert ran == [starting]
+    assert starting.modify_pod_hook is not None
+
+
 async def test_of_several_hooks_the_one_runs_that_would_have_run_without_us(api: FakeApi) -> None:
     ran = []
     c = Config()
@@ -92,6 +111,37 @@ async def test_what_an_earlier_hook_raises_is_raised_unchanged(api: FakeApi, fau
     assert api.asked == 0
 
 
+GPU: Json = {"extra_resource_limits": {"nvidia.com/gpu": "1"}}
+PROFILES: list[Json] = [
+    {"display_name": "Small", "default": True},
+    {"display_name": "GPU", "kubespawner_override": GPU},
+]
+
+
+@pytest.mark.parametrize(
+    "left", [GPU, {"user_options": {"profile": "gpu"}}, {"profile_list": PROFILES[1:]}, {"profile_list": []} | GPU]
+)
+async def test_a_launch_is_judged_as_an_earlier_hook_has_left_it(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, left: Json
+) -> None:
+    api.quotas["alice"] = known("alice", used_up(api, resource="nvidia.com/gpu", unit="GPU-hours"))
+    leaving: Json = {}
+
+    def earlier(starting: Any) -> None:  # noqa: ANN401
+        for name, value in leaving.items():
+            setattr(starting, name, value)
+
+    c = Config()
+    c.HubQuota.update(namespace="hub", failover_open=False)
+    c.KubeSpawner.update(pre_spawn_hook=earlier, profile_list=PROFILES)
+    ours = hooked(c)
+    await ours(real_spawner(monkeypatch, config=c))
+    leaving = left
+    with pytest.raises(HTTPError) as refused:
+        await ours(real_spawner(monkeypatch, config=c))
+    assert "40 GPU-hours of nvidia.com/gpu" in refused.value.jupyterhub_message
+
+
 @pytest.mark.parametrize("name", ["{user} \"a\", 'b'", "</script><b>", "{{ 7*7 }}", "é, %s %(x)s"])
 async def test_names_of_every_kind_come_onto_the_pod_as_they_are(api: FakeApi, name: str) -> None:
     def earlier(_: object, pod: Any) -> Any:  # noqa: ANN401
@@ -105,6 +155,7 @@ async def test_names_of_every_kind_come_onto_the_pod_as_they_are(api: FakeApi, n
     assert marks["theirs"] == "kept"
     assert json.loads(marks["hubquota.dev/groups"]) == [name]
     assert marks["hubquota.dev/group"] == name
+    assert marks["hubquota.dev/component-name"] == "jupyter-alice"
     assert json.loads(marks["primehub.io/usage"])["group"] == name
 
 
@@ -115,21 +166,20 @@ async def test_a_pod_that_is_a_dict_is_marked_too_and_what_is_none_is_left_alone
     marks = (await starting.modify_pod_hook(starting, pod))["metadata"]["annotations"]
     assert marks["a"] == "b"
     assert marks["hubquota.dev/hub"] == "hub"
+    ours = ("hub", "groups", "component", "component-name", "instance-type")
+    assert marks.keys() == {"a", *map("hubquota.dev/{}".format, ours)}  # of PrimeHub's only where an admin says so
     assert await starting.modify_pod_hook(starting, None) is None
 
 
 async def test_a_profile_s_own_modify_pod_hook_runs_and_the_pod_is_marked_all_the_same(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)  # there is no cluster
-
     def theirs(_: object, pod: Any) -> Any:  # noqa: ANN401
         pod["metadata"]["annotations"]["theirs"] = "kept"
         return pod
 
     override = {"modify_pod_hook": lambda _: theirs, "mem_guarantee": "2G"}
-    real = KubeSpawner(_mock=True, profile_list=[{"display_name": "Own", "kubespawner_override": override}])
-    real.user.groups = []
+    real = real_spawner(monkeypatch, profile_list=[{"display_name": "Own", "kubespawner_override": override}])
     await hook.Gate(hook.HubQuota(namespace="hub"), None).pre_spawn(real)
     await real.load_user_options()  # as KubeSpawner does when it starts
     pod: Json = {"metadata": {"annotations": {}}}
@@ -157,7 +207,7 @@ async def test_a_group_that_is_not_the_user_s_is_refused_in_few_words_and_escape
         starting = spawner("alice", "students", user_options={"team": evil})
         with pytest.raises(HTTPError) as refused:
             await hook.Gate(hook.HubQuota(launch_group=option), None).pre_spawn(starting)
-        assert refused.value.status_code == 403
+        assert (refused.value.status_code, refused.value.reason) == (403, "compute-quota-foreign-group")
         assert "choose one of your own groups" in refused.value.jupyterhub_message
         assert len(refused.value.jupyterhub_message) < 300
         assert "<img" not in refused.value.jupyterhub_html_message
@@ -175,9 +225,27 @@ async def test_a_user_s_own_namespace_is_not_the_hub_s(api: FakeApi) -> None:
     await hook.Gate(hook.HubQuota(failover_open=False), None).pre_spawn(starting)
 
 
+@pytest.mark.parametrize("by", ["an earlier hook", "a profile"])
+async def test_whatever_sets_the_namespace_of_a_launch_it_is_judged_in_the_hub_s(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    c = Config()
+    c.HubQuota.failover_open = False
+    c.KubeSpawner.namespace = "hub"
+    if by == "a profile":
+        override = {"namespace": "elsewhere"}
+        c.KubeSpawner.profile_list = [{"display_name": "Own", "kubespawner_override": override}]
+    else:
+        c.KubeSpawner.pre_spawn_hook = lambda starting: setattr(starting, "namespace", "elsewhere")
+    ours, real = hooked(c), real_spawner(monkeypatch, config=c)
+    await ours(real)
+    assert real.namespace == "elsewhere"
+    assert api.asked_for("/namespaces/hub/") == api.asked > 0
+    assert (await real.modify_pod_hook(real, {}))["metadata"]["annotations"]["hubquota.dev/hub"] == "hub"
+
+
 async def test_the_default_profile_is_the_one_that_was_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)  # there is no cluster
-    real = KubeSpawner(_mock=True, profile_list=[{"display_name": "Big"}, {"display_name": "Small", "default": True}])
+    real = real_spawner(monkeypatch, profile_list=[{"display_name": "Big"}, {"display_name": "Small", "default": True}])
     assert await hook.profile_of(real) == "small"
     real.user_options = {"profile": "big"}
     assert await hook.profile_of(real) == "big"
@@ -220,9 +288,8 @@ def nested(depth: int) -> list[Any]:
 async def test_no_options_have_a_launch_judged_by_failover_open(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch, options: Json
 ) -> None:
-    monkeypatch.setattr("kubespawner.spawner.load_config", lambda **_: None)  # there is no cluster
-    real = KubeSpawner(_mock=True, profile_list=[{"display_name": "Small"}])
-    real.user.groups, real.handler, real.user_options = [], None, options
+    real = real_spawner(monkeypatch, profile_list=[{"display_name": "Small"}])
+    real.user_options = options
     with pytest.raises(HTTPError) as refused:
         await hook.Gate(hook.HubQuota(launch_group="team", namespace="hub"), None).pre_spawn(real)
     assert refused.value.status_code == 400
