@@ -122,6 +122,29 @@ async def test_each_failure_leads_to_what_the_admin_said_and_one_line(
     assert count(result, cause=cause) == before + 1
 
 
+async def test_a_launch_that_goes_on_though_not_even_its_profile_is_known_tells_on_its_pod_who_is_charged(
+    api: FakeApi,
+) -> None:
+    async def theirs() -> None:
+        raise RuntimeError
+
+    before = count("failed_open", cause="internal")
+    starting = spawner("alice", "staff", "all", load_user_options=theirs)
+    await gate().pre_spawn(starting)
+    assert count("failed_open", cause="internal") == before + 1
+    marks = (await starting.modify_pod_hook(starting, {}))["metadata"]["annotations"]
+    assert json.loads(marks.pop("hubquota.dev/groups")) == ["all", "staff"]
+    await holds(lambda: len(api.events) == 1)
+    told = json.loads(api.events[0]["metadata"]["annotations"]["hubquota.dev/decision"])
+    assert (told["kind"], marks.pop("hubquota.dev/decision")) == ("failed-open", told["id"])
+    assert marks == {
+        "hubquota.dev/hub": "hub",
+        "hubquota.dev/component": "notebook",
+        "hubquota.dev/component-name": "jupyter-alice",
+        "hubquota.dev/instance-type": "",
+    }
+
+
 def faulty(*_: object) -> None:
     raise RuntimeError("a\nb")
 

@@ -44,6 +44,11 @@ def told(event: Json) -> Json:
     return found
 
 
+async def decision_on_the_pod(starting: Any) -> str:  # noqa: ANN401
+    marks = (await starting.modify_pod_hook(starting, {}))["metadata"]["annotations"]
+    return str(marks["hubquota.dev/decision"])
+
+
 async def test_a_refusal_a_warning_and_a_shadow_refusal_are_told_each_as_one(fake: FakeApi) -> None:
     warned = used_up(fake, name="soft", enforcement="Warn")
     shadow = used_up(fake, name="trial", enforcement="Observe")
@@ -53,6 +58,7 @@ async def test_a_refusal_a_warning_and_a_shadow_refusal_are_told_each_as_one(fak
     await gate().pre_spawn(starting)
     await holds(lambda: len(fake.events) == 2)
     assert [told(event)["kind"] for event in fake.events] == ["warned", "observed"]
+    assert await decision_on_the_pod(starting) == told(fake.events[0])["id"]
     assert "reason" not in told(fake.events[1])
     fake.quotas["alice"] = known("alice", used_up(fake), shadow)
     with pytest.raises(HTTPError) as refused:
@@ -79,13 +85,15 @@ async def test_a_failure_is_told_when_the_api_server_is_back_or_the_right_is_the
     async def unwell(_: web.BaseRequest) -> web.Response:
         return web.Response(status=status, text="{}")
 
-    fake.failing = unwell
-    await gate().pre_spawn(spawner())
+    fake.failing, starting = unwell, spawner()
+    await gate().pre_spawn(starting)
     with pytest.raises(HTTPError):
         await gate(failover_open=False).pre_spawn(spawner())
     fake.failing = None
     await holds(lambda: len(fake.events) == 2)
-    assert {told(event)["kind"] for event in fake.events} == {"failed-open", "failed-closed"}
+    ids = {told(event)["kind"]: told(event)["id"] for event in fake.events}
+    assert ids.keys() == {"failed-open", "failed-closed"}
+    assert await decision_on_the_pod(starting) == ids["failed-open"]
 
 
 async def test_no_launch_waits_for_an_event(fake: FakeApi) -> None:
