@@ -1,7 +1,8 @@
 """A refusal is no failure of the hub's, however many there are and whatever else starts meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from prometheus_client import REGISTRY
 from tornado.web import HTTPError
 from traitlets import TraitError
+from traitlets.config import Config
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, known, real_spawner, serving, spawner, used_up
 from tests.testbed.patience import holds
 
 LIMIT = 5
@@ -128,6 +130,83 @@ async def test_options_that_cannot_be_started_are_the_user_s_to_mend_and_no_fail
     assert "<b>" not in refused.value.jupyterhub_html_message
     assert REGISTRY.get_sample_value("hubquota_hook_refused_total", {"reason": hook.UNUSABLE}) == before + 1
     assert api.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("launch_group", "options"),
+    [
+        (lambda starting: starting.user_options["team"], {}),
+        (lambda starting: starting.user_options["team"]["name"], {"team": "x"}),
+        (lambda starting: f"team-{int(starting.user_options['team'])}", {"team": "x"}),
+    ],
+    ids=["KeyError", "TypeError", "ValueError"],
+)
+@pytest.mark.parametrize("later", [True, False])
+async def test_a_callable_for_the_group_that_fails_at_the_options_has_the_user_choose_anew(
+    api: FakeApi, launch_group: Callable[[Any], str], options: dict[str, str], later: bool
+) -> None:
+    async def awaited(starting: Any) -> str:  # noqa: ANN401
+        return launch_group(starting)
+
+    judging = hook.Gate(hook.HubQuota(launch_group=awaited if later else launch_group), None)
+    with pytest.raises(HTTPError) as refused:
+        await judging.pre_spawn(spawner(user_options=options))
+    assert (refused.value.status_code, refused.value.reason) == (400, "server-options-unusable")
+    assert "they name no group that the server could be started for" in refused.value.jupyterhub_message
+    assert api.asked == 0
+
+
+def own_choice(field: str, value: object, otherwise: object) -> dict[str, Any]:
+    """A profile's option with a field for a value of one's own."""
+    listed = {"one": {"display_name": "One", "kubespawner_override": {field: otherwise}}}
+    own = {"enabled": True, "kubespawner_override": {field: value}}
+    return {"display_name": field, "unlisted_choice": own, "choices": listed}
+
+
+async def started_with(monkeypatch: pytest.MonkeyPatch, **chosen: str) -> HTTPError:
+    """What comes of a launch with values of one's own, for ``memory`` or ``gpus``."""
+    field = "extra_resource_limits"
+    options = {
+        "memory": own_choice("mem_guarantee", "{value}", "1G"),
+        "gpus": own_choice(field, {"nvidia.com/gpu": "{value}"}, {}),
+    }
+    c = Config()
+    c.KubeSpawner.update(namespace="hub", profile_list=[{"display_name": "Own", "profile_options": options}])
+    starting = real_spawner(monkeypatch, config=c)
+    starting.user_options = {f"{name}--unlisted-choice": value for name, value in chosen.items()} | {"profile": "own"}
+    with pytest.raises(HTTPError) as refused:
+        await hook.Gate(hook.HubQuota(), None).pre_spawn(starting)
+    found: HTTPError = refused.value
+    return found
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"memory": "1e999G"},  # KubeSpawner's OverflowError
+        {"memory": "nanG"},
+        {"gpus": "1e1001"},
+        {"gpus": "0" * 1000 + "2"},
+        {"gpus": "9" * 5000},
+    ],
+)
+async def test_amounts_that_no_pod_could_have_are_the_user_s_to_mend(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str]
+) -> None:
+    refused = await started_with(monkeypatch, **chosen)
+    assert (refused.status_code, refused.reason) == (400, "server-options-unusable")
+    assert api.asked == 0
+
+
+@pytest.mark.parametrize("amount", ["2", "0" * 31 + "2", "2." + "0" * 31, "2e000"])
+async def test_an_amount_is_what_it_is_however_it_is_written(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, amount: str
+) -> None:
+    api.quotas["alice"] = known("alice", used_up(api, resource="nvidia.com/gpu", unit="GPU-hours"))
+    assert (await started_with(monkeypatch, gpus=amount)).status_code == 403
+    await holds(lambda: len(api.events) == 1)
+    told = json.loads(api.events[0]["metadata"]["annotations"]["hubquota.dev/decision"])
+    assert told["request"]["nvidia.com/gpu"] == 2000
 
 
 async def test_what_an_admin_s_profiles_raise_for_the_hub_is_raised_unchanged(api: FakeApi) -> None:
