@@ -157,8 +157,30 @@ def test_progress_tells_what_is_left_and_how_long_it_lasts() -> None:
     )
 
 
-def test_users_see_nothing_of_observe() -> None:
-    assert hook.progress_message(verdict(quota(enforcement="Observe")), SMALL, NOW) == ("", "")
+@pytest.mark.parametrize("enforcement", ["Deny", "Warn"])
+@pytest.mark.parametrize(
+    ("used", "warn_at", "nearly"),
+    [("36", 90, True), ("35.9", 90, False), ("20", 50, True), ("19.9", 50, False), ("39", 99, False)],
+)
+def test_from_where_a_policy_says_on_what_is_left_is_said_in_stronger_words(
+    enforcement: str, used: str, warn_at: int, nearly: bool
+) -> None:
+    left = quota(enforcement=enforcement, used=used, warnAt=warn_at, blocked=[])
+    words = (
+        f"{'Nearly used up: only ' if nearly else ''}{Decimal(40) - Decimal(used)} of 40 GiB-hours left in any 7 days."
+    )
+    assert hook.progress_message(verdict(left), SMALL, NOW) == (words, words)
+
+
+def test_where_a_policy_only_warns_a_server_starts_with_a_warning() -> None:
+    words = "Warning: Your quota is used up: 41.5 of 40 GiB-hours of memory in any 7 days (policy weekly)."
+    assert hook.progress_message(verdict(quota(enforcement="Warn", used="41.5")), SMALL, NOW) == (words, words)
+
+
+@pytest.mark.parametrize("enforcement", ["Observe", "OfALaterVersion"])
+@pytest.mark.parametrize("left", [{}, {"used": "20", "blocked": []}, {"used": "38", "blocked": []}])
+def test_users_see_nothing_of_observe(enforcement: str, left: dict[str, Any]) -> None:
+    assert hook.progress_message(verdict(quota(enforcement=enforcement, **left)), SMALL, NOW) == ("", "")
 
 
 @pytest.mark.parametrize(
