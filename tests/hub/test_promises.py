@@ -1,7 +1,11 @@
-"""What a user reads while a server starts promises no more than the engine says there is: neither amount nor time."""
+"""What a user reads promises no more than the engine says there is: neither amount nor time.
+
+Be it while a server starts, or in a refusal that says what helps.
+"""
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hubquota_hook as hook
+from hubquota.domain import launch as launching
 from hubquota.domain.standing import QuotaState
 from hubquota.domain.units import unit_size
 from hubquota.domain.windows import SECOND
@@ -28,14 +33,21 @@ SECONDS = {"d": 86_400, "h": 3600, "min": 60, "s": 1}
 CUT = Fraction(2, 10**6)
 
 
-def written(case: Case, spec: dict[str, Any]) -> tuple[dict[str, Any], hook.Shared]:
+def written(case: Case, *specs: dict[str, Any]) -> tuple[dict[str, Any], hook.Shared]:
     """A UserQuota, and the policies, as the operator writes them at the case's instant."""
-    policy, meter, at = drawn.policy(spec), case.meter(), case.now * SECOND
-    status = user_status(meter.standing([policy], USER, frozenset(), at), [], 1)
-    pool = meter.pool(policy, at) if policy.shared else None
-    told = {"spec": spec, "metadata": {}, "status": {} if pool is None else {"pool": quota_json(pool)}}
-    stored = json.loads(json.dumps({"user_quota": {"spec": {"user": USER}, "status": status}, "policy": told}))
-    return stored["user_quota"], hook.Shared({policy.name: stored["policy"]}, None, datetime.now(UTC))
+    policies, meter, at = drawn.policies(specs), case.meter(), case.now * SECOND
+    running = [{"server": f"s{n}"} for n, pod in enumerate(case.pods) if pod.user == USER and runs(pod, case.now)]
+    status = user_status(meter.standing(policies, USER, frozenset(), at), running, 1)
+    told = {}
+    for spec, policy in zip(specs, policies, strict=True):
+        pool = meter.pool(policy, at) if policy.shared else None
+        told[policy.name] = {"spec": spec, "metadata": {}, "status": {} if pool is None else {"pool": quota_json(pool)}}
+    stored = json.loads(json.dumps({"user_quota": {"spec": {"user": USER}, "status": status}, "policies": told}))
+    return stored["user_quota"], hook.Shared(stored["policies"], None, datetime.fromtimestamp(case.now, UTC))
+
+
+def runs(pod: Held, now: int) -> bool:
+    return pod.start <= now and (pod.end is None or now < pod.end)
 
 
 def engine(case: Case, spec: dict[str, Any], now: int, *more: Held) -> QuotaState | None:
@@ -83,6 +95,51 @@ def test_neither_what_is_left_nor_how_long_it_lasts_is_more_than_there_is(
         assert ends is None or (now + seconds(lasts[1])) * SECOND <= ends, text
     else:
         assert "last" not in text
+
+
+HELPS = re.compile(r"[Ii]f you stop .+, it will work (?:at once|from (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC)")
+
+
+def verdict_of(case: Case, specs: Sequence[dict[str, Any]], request: Mapping[str, int], now: int) -> launching.Verdict:
+    """What the engine says of a launch at ``now`` (seconds)."""
+    meter, policies = case.meter(), drawn.policies(specs)
+    standing = meter.standing(policies, USER, frozenset(), now * SECOND)
+    pools = [pool for policy in policies if policy.shared and (pool := meter.pool(policy, now * SECOND))]
+    launch = launching.Launch({**request, "servers": 1000})
+    return launching.judge([*standing.quotas, *pools], launch, now * SECOND, standing.foreseen)
+
+
+@st.composite
+def nearly_used(draw: st.DrawFn, /, case: Case, name: str, most: int, **more: object) -> dict[str, Any]:
+    """A policy of a rolling window, with a limit of half of what is used up to ``most`` halves."""
+    spec = draw(drawn.specs(name, drawn.rolling(), more))
+    state = engine(case, spec, case.now)
+    used = 0 if state is None else (state.used or 0) * 1000 // unit_size(state.quota.first.unit)
+    spec["limit"]["value"] = f"{Decimal(draw(st.integers(used // 2, used * most // 2 + 1))) / 1000:.3f}"
+    return spec
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), cases(users=[USER, "bob"]), st.sampled_from(ALLOCATIONS), st.integers(0, 7200))
+def test_who_stops_what_runs_as_a_refusal_says_can_launch_then_though_others_of_a_pool_run_on(
+    data: st.DataObject, case: Case, allocation: dict[str, int], since: int
+) -> None:
+    case = replace(case, pods=[*case.pods, Held(USER, allocation | {"servers": 1000}, case.now - since)])
+    specs = [data.draw(nearly_used(case, "own", 2)), data.draw(nearly_used(case, "pool", 4, sharing="Shared"))]
+    known, shared = written(case, *specs)
+    answer = hook._answer(known, shared, hook.Launch(USER, "", "", allocation))
+    text = " ".join(hook.refusal(answer.verdict, answer.running, answer.now).paragraphs)
+    if not (helps := HELPS.search(text)):
+        return
+    until = int(datetime.fromisoformat(f"{helps[1]}+00:00").timestamp()) if helps[1] else case.now
+    pods = [pod._replace(end=min(case.now, pod.end or case.now)) if pod.user == USER else pod for pod in case.pods]
+    stopped = replace(case, pods=pods)
+    assert not verdict_of(stopped, specs, allocation, until).refusing, text
+    first = verdict_of(stopped, specs, allocation, case.now).until
+    assert first is not None
+    assert first <= until * SECOND, text
+    pool = engine(case, specs[1], case.now)
+    assert first == until * SECOND or (pool is not None and pool.blocked), text
 
 
 def left(limit: str, used: str, per_hour: str, hours: int) -> str:
