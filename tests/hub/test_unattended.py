@@ -30,6 +30,8 @@ c.JupyterHub.authenticate_prometheus = False
 c.JupyterHub.cleanup_servers = False
 c.KubeSpawner.start_timeout = 3600  # nobody runs the pods
 """
+#: Of a hub without profiles there is no form: whoever opens the page of a launch has begun it.
+NO_FORM = "c.KubeSpawner.profile_list = []\n"
 #: What a test has arranged holds for the next launch: else what all launches share may be older.
 AT_ONCE = """
 import hubquota_hook
@@ -37,7 +39,7 @@ hubquota_hook._AGAIN_SECONDS = hubquota_hook._POLICIES_SECONDS = hubquota_hook._
 """
 #: Whether launches go on where no answer can be had, and how the hub answers who asks for one: as z2jh has it, or when
 #: it knows what came of it.
-HUBS = {"open": (True, ""), "closed": (False, ""), "waiting": (False, WAITING)}
+HUBS = {"open": (True, ""), "closed": (False, ""), "waiting": (False, WAITING + NO_FORM)}
 WORDS = "Your quota cannot be read at the moment, so no server can be started. Please try again in a minute."
 
 
@@ -252,3 +254,37 @@ def test_what_a_later_operator_writes_is_observed_alone_and_said_once(unattended
         said = hub.program.log.read_text()
         assert said.count("enforcement Throttle is not known here and taken for Observe") == 1
         assert "the launch of 'later-" not in said
+
+
+def test_a_hub_without_a_form_of_options_refuses_on_a_page_of_errors(unattended: Unattended) -> None:
+    unattended.beat()
+    start, end = (f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}" for hours in (-1, 2))
+    quota: dict[str, Any] = {
+        "name": "weekly",
+        "policies": ["weekly"],
+        "resource": "memory",
+        "window": {"rolling": "7d"},
+    }
+    quota |= {"limit": "40", "used": "41.5", "unit": "GiB-hours", "enforcement": "Deny", "message": "Ask <it@uni.edu>"}
+    quota |= {"blocked": [{"from": start, "until": end}], "blockedIfStopped": []}
+    unattended.user_quota("formless", {"observedGeneration": 1, "quotas": [quota]})
+    hub, pages = unattended.hubs["waiting"], []
+    with logged_in(hub, "formless") as browser:
+
+        def refused() -> bool:
+            """After a second the hub goes on to the page of the launch; a crowded machine may take longer."""
+            pages.append(browser.get("/hub/spawn"))
+            return "spawn-pending" not in pages[-1].url.path
+
+        until(refused, hub.program.last_words)
+    page = pages[-1]
+    assert page.status_code == 403
+    assert 6000 < int(page.headers["Retry-After"]) <= 7260
+    assert re.search(
+        r"<p>Your quota is used up: 41\.5 of 40 GiB-hours of memory in any 7 days \(policy weekly\)\.</p>\s*"
+        rf'<p>It will work again at <time datetime="{end}">[^<]+ UTC</time> \(in [^)]+\)\.</p>\s*'
+        r"<p>Ask &lt;it@uni\.edu&gt;</p>",
+        page.text,
+    ), page.text
+    assert page.text.rstrip().endswith("</html>")
+    assert not unattended.has_pod("formless")
