@@ -51,8 +51,9 @@ c.Spawner.post_stop_hook = slow_end
 class Together:
     """One operator, and two hubs that share its namespace and the users in it.
 
-    ``stage.hub`` is as z2jh sets it up; ``waiting`` answers a request for a launch when it knows what came of it, and
-    refuses where no answer can be had. ``free``: a file; until it is there, no server of the user "slow" ends.
+    ``stage.hub`` is as z2jh sets it up, with an admin's HTML; ``waiting`` answers a request for a launch when it knows
+    what came of it, in an admin's text, and refuses where no answer can be had. ``free``: a file; until it is there, no
+    server of the user "slow" ends.
     """
 
     stage: Stage
@@ -68,7 +69,7 @@ def together(api: ControlPlane, python: Path, tmp_path_factory: pytest.TempPathF
     api.make_namespace(namespace)
     of_the_class, of_all = (ADMINS.format(where=where, free=str(free)) for where in ("Mine", "Spawner"))
     stage = Stage(api, namespace, folder, of_the_class + WORDS, python)
-    strict = hooked(folder / "waiting", failover_open=False)
+    strict = hooked(folder / "waiting", failover_open=False, message_template="{{ text }} (as {{ user }} reads it)")
     waiting = HubRunner(api, namespace, folder / "waiting", of_all + WAITING + strict, python)
     try:
         stage.apply(*POLICIES)
