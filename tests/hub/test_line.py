@@ -289,7 +289,7 @@ async def test_of_more_users_than_can_wait_the_oldest_are_left_out_and_counted()
     herald: Any = hook.Herald(SimpleNamespace(declare=declare), None, hook.Metrics(REGISTRY), most=5)  # type: ignore[arg-type]
     for n in range(hook._TOLD_AT_ONCE):
         herald.tell(f"first{n}", [], None)
-    await asyncio.sleep(0)
+        await asyncio.sleep(0)
     waiting = [herald.tell(f"u{n}", [], None) for n in range(10)]
     assert [await waiting[n] for n in range(5)] == [None] * 5
     free.set()
