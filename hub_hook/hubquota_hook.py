@@ -1620,7 +1620,9 @@ class Answers:
         self._watch: asyncio.Task[None] | None = None
         #: The resourceVersion up to which the watch has told all, and when it told something last, by the loop's clock.
         self._position: int | None = None
-        self.heard = -math.inf
+        self._heard = -math.inf
+        #: When the operator was seen to answer for anybody last.
+        self.answered = -math.inf
 
     @contextlib.contextmanager
     def expecting(self, user: str) -> Iterator[Expected]:
@@ -1648,7 +1650,7 @@ class Answers:
             if look:
                 known, date = await self._reader.user_quota(launch.user, str(one.since or 0))
                 if known and _is_answered(known, generation):
-                    self.heard = asyncio.get_running_loop().time()
+                    self.answered = asyncio.get_running_loop().time()
                     return known, date
             elif one.found is not None and _is_answered(one.found, generation):
                 waited = asyncio.get_running_loop().time() - began
@@ -1660,7 +1662,7 @@ class Answers:
 
     def _speaks(self, seconds: float) -> bool:
         """Whether the watch has told something of anybody in so many seconds."""
-        return asyncio.get_running_loop().time() - self.heard < seconds
+        return asyncio.get_running_loop().time() - self._heard < seconds
 
     def _covers(self, one: Expected, told: Json) -> bool:
         """Whether the watch tells of all that comes after what was told, and began before it could."""
@@ -1691,7 +1693,9 @@ class Answers:
         found = change["object"]
         if change["type"] == "ERROR":
             raise ValueError(str(found.get("message", "")))
-        self._position, self.heard = _revision(found), asyncio.get_running_loop().time()
+        self._position, self._heard = _revision(found), asyncio.get_running_loop().time()
+        if _is_answered(found):
+            self.answered = self._heard
         for one in self._waiting.get(found["metadata"]["name"], ()):
             one.found = found
             one.news.set()
@@ -2424,14 +2428,14 @@ class Gate:
 
         ``others``: when one of them did last, by the loop's clock. Raises asyncio.TimeoutError.
         """
-        time_, task = asyncio.get_running_loop().time, asyncio.ensure_future(call())
+        clock, task = asyncio.get_running_loop().time, asyncio.ensure_future(call())
         task.add_done_callback(_looked_at)
         last = ends + (_PATIENCE - 1) * self._options.first_launch_timeout
         try:
-            while not (await asyncio.wait({task}, timeout=max(0.0, ends - time_())))[0]:
-                if time_() >= last or others() < time_() - _DOUBT_SECONDS:
+            while not (await asyncio.wait({task}, timeout=max(0.0, ends - clock())))[0]:
+                if clock() >= last or others() < clock() - _DOUBT_SECONDS:
                     raise asyncio.TimeoutError  # noqa: UP041 - Python 3.10
-                ends = min(last, time_() + _DOUBT_SECONDS)
+                ends = min(last, clock() + _DOUBT_SECONDS)
             return task.result()
         finally:
             task.cancel()
@@ -2445,9 +2449,11 @@ class Gate:
             known, now = await self._answers_of(reader).answer(one, launch, told, shared.now)
             return known, replace(shared, policies=await self._policies(reader, known), now=now)
 
-        ends = min(ends, asyncio.get_running_loop().time() + self._options.first_launch_timeout)
+        now, most = asyncio.get_running_loop().time(), self._options.first_launch_timeout
+        # Who was told late, behind many others, has some time all the same.
+        ends = max(min(ends, now + most), now + min(most, _DOUBT_SECONDS))
         try:
-            return await self._patiently(answered, ends, lambda: self._answers_of(reader).heard)
+            return await self._patiently(answered, ends, lambda: self._answers_of(reader).answered)
         except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
             raise Unanswered(
                 f"the operator has not answered for {launch.user!r} in {self._options.first_launch_timeout:g} s: see "
