@@ -1599,13 +1599,18 @@ class Expected:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def told(self, seconds: float) -> bool:
-        """Wait for news; whether there were any in so many seconds."""
+        """Wait for news; whether there were any in so many seconds.
+
+        Not by wait_for: up to Python 3.11 that loses a cancellation that comes with the news, such as the watch's end.
+        """
+        news = asyncio.ensure_future(self.news.wait())
         try:
-            await asyncio.wait_for(self.news.wait(), seconds)
-        except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
-            return False
-        self.news.clear()
-        return True
+            come, _ = await asyncio.wait({news}, timeout=seconds)
+        finally:
+            news.cancel()
+        if come:
+            self.news.clear()
+        return bool(come)
 
 
 class Answers:

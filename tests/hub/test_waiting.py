@@ -320,3 +320,14 @@ async def test_a_page_tells_what_is_left_as_soon_as_the_operator_has_answered_be
     assert "39 of 40 GiB-hours left" in told["message"]
     assert api.asked_for(OWN) == 1
     await holds(lambda: not api.watches)
+
+
+async def test_who_gives_up_as_news_come_asks_no_more() -> None:
+    """As where the watch ends because all give up: asyncio.wait_for of Python 3.11 would go on waiting."""
+    one = hook.Expected("alice", None)
+    waits = asyncio.ensure_future(one.told(3600))
+    await holds(lambda: bool(one.news._waiters))
+    one.news.set()
+    waits.cancel()
+    [gave_up] = await asyncio.gather(waits, return_exceptions=True)
+    assert isinstance(gave_up, asyncio.CancelledError)
