@@ -1514,6 +1514,12 @@ def _pools(status: Json, shared: Shared) -> list[Json]:
     return pools
 
 
+def _untold(known: Json, policies: Mapping[str, Json]) -> bool:
+    """Whether the operator has not told yet what is used of a pool of the user's."""
+    named = (known.get("status") or {}).get("pools", ())
+    return any(name in policies and _pool_of(policies[name]) is None for name in named)
+
+
 def _pool_of(policy: Json) -> "Json | None":
     """What the operator says is used of a pool; None: nothing yet."""
     return (policy.get("status") or {}).get("pool") or None
@@ -2381,7 +2387,7 @@ class Gate:
         named = set() if known is None else set((known.get("status") or {}).get("pools", ()))
         if not policies.keys() >= named:
             policies = await reader.policies.within(_AGAIN_SECONDS)
-        if any(_pool_of(policies[name]) is None for name in named & policies.keys()):
+        if known is not None and _untold(known, policies):
             policies = await reader.policies.within(0)  # else the launch would have no answer
         return policies
 
@@ -2452,7 +2458,11 @@ class Gate:
 
         async def answered() -> "tuple[Json, Shared]":
             known, now = await self._answers_of(reader).answer(one, launch, told, shared.now)
-            return known, replace(shared, policies=await self._policies(reader, known), now=now)
+            policies = await self._policies(reader, known)
+            while _untold(known, policies):  # the operator writes of a new pool and of its users one after the other
+                await asyncio.sleep(_POLL_SECONDS)
+                policies = await reader.policies.within(0)
+            return known, replace(shared, policies=policies, now=now)
 
         now, most = asyncio.get_running_loop().time(), self._options.first_launch_timeout
         # Who was told late, behind many others, has some time all the same.

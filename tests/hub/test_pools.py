@@ -120,3 +120,16 @@ async def test_a_pool_whose_state_comes_with_the_user_s_decides(api: FakeApi, st
     api.policies = [pool("pool")]
     told = await first_launch(api, gate(), 0, [pool("pool", state(api))], "pool")
     assert told == ("compute-quota-exceeded" if state is used_up else None)
+
+
+@pytest.mark.parametrize("state", [used_up, unused])
+async def test_a_pool_whose_state_comes_after_the_user_s_is_waited_for(api: FakeApi, state: Any) -> None:  # noqa: ANN401
+    api.policies = [pool("pool")]
+    launch = asyncio.ensure_future(launched(gate()))
+    await holds(lambda: "alice" in api.quotas)
+    api.answer("alice", member("pool")["status"])
+    asked = api.asked_for("/quotapolicies")
+    await holds(lambda: api.asked_for("/quotapolicies") > asked + 2)
+    assert not launch.done()
+    api.policies = [pool("pool", state(api))]
+    assert await launch == ("compute-quota-exceeded" if state is used_up else None)
