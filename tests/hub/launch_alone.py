@@ -6,6 +6,7 @@ It imports nothing of the tests, for nothing of theirs is there.
 # ruff: noqa: ANN401, PT017 - there is no pytest where this runs
 
 import asyncio
+import contextlib
 import json
 import logging
 import sys
@@ -46,15 +47,15 @@ QUOTA = {
 OPEN = {**QUOTA, "used": "1", "blocked": [], "forecast": [{"at": at(0), "used": "1"}, {"at": at(168), "used": "1"}]}
 POOL = {
     "metadata": {"name": "pool", "generation": 1},
-    "spec": {"scope": {"users": ["pooled", "unheard"]}, "sharing": "Shared", "limit": {"value": 1}},
+    "spec": {"scope": {"users": ["mute", "pooled", "unheard"]}, "sharing": "Shared", "limit": {"value": 1}},
 }
 #: UserQuotas that launches have made; how often they looked at each; Events; what the hub's log has.
 MADE: "dict[str, Any]" = {}
 LOOKS: "dict[str, int]" = {}
 EVENTS: "list[Any]" = []
 SAID: "list[str]" = []
-#: Until it is set, nothing is answered.
-WELL = threading.Event()
+#: Until they are set: nothing is answered; nothing that the user "held" reads, nor what is told of "mute".
+WELL, FREE = threading.Event(), threading.Event()
 
 
 class Api(BaseHTTPRequestHandler):
@@ -85,10 +86,12 @@ class Api(BaseHTTPRequestHandler):
             self.rfile.read()
 
     def _user_quota(self, name: str) -> None:
-        """Two users are known; one more is answered while their launch looks again and again."""
+        """Three users are known; one more is answered while their launch looks again and again."""
         LOOKS[name] = LOOKS.get(name, 0) + 1
-        if name in ("light", "heavy"):
-            self._answer(answered(name, OPEN if name == "light" else QUOTA))
+        if name == "held":
+            FREE.wait(60)
+        if name in ("held", "light", "heavy"):
+            self._answer(answered(name, QUOTA if name == "heavy" else OPEN))
         elif name == "pooled" and LOOKS[name] > 3:
             self._answer(answered(name, QUOTA))
         else:
@@ -100,6 +103,8 @@ class Api(BaseHTTPRequestHandler):
         if self.path.endswith("/events"):
             EVENTS.append(json.loads(told["metadata"]["annotations"]["hubquota.dev/decision"]))
         else:
+            if told["spec"]["user"] == "mute":
+                FREE.wait(60)
             told["metadata"].update(generation=1, resourceVersion="7")
             MADE[told["spec"]["user"]] = told
         self._answer(told, 201)
@@ -171,22 +176,27 @@ async def until(check: Any) -> None:
         await asyncio.sleep(0.01)
 
 
-async def launched(user: str, settings: Any = None, **traits: float) -> Any:
-    """What setup_hubquota has configured, with time enough unless a trait says otherwise: a launch that goes on."""
+def configured(**traits: float) -> Any:
+    """The hook as a hub has it, with time enough unless a trait says otherwise."""
     c = Config()
     c.HubQuota.update({"timeout": 20.0, "first_launch_timeout": 20.0, **traits})
     hook.setup_hubquota(c)
+    return c.KubeSpawner.pre_spawn_hook
+
+
+async def launched(hub: Any, user: str, settings: Any = None) -> Any:
+    """A launch that goes on; raises the refusal of one that does not."""
     started = spawner(user, {} if settings is None else settings)
-    await c.KubeSpawner.pre_spawn_hook(started)
+    await hub(started)
     pod = SimpleNamespace(metadata=SimpleNamespace(annotations=None))
     await started.modify_pod_hook(started, pod)
     assert pod.metadata.annotations["hubquota.dev/hub"] == "hub", pod
     return started
 
 
-async def a_launch_says_what_is_left(user: str) -> None:
+async def a_launch_says_what_is_left(hub: Any, user: str) -> None:
     """Be it that the operator knows the user, or is told behind the launch."""
-    progress = KubeSpawner.progress(await launched(user))
+    progress = KubeSpawner.progress(await launched(hub, user))
     first = await progress.__anext__()
     await progress.aclose()
     assert "39 of 40 GiB-hours left in any 7 days; with this server it lasts 1 d 15 h, until" in first["message"], first
@@ -197,7 +207,7 @@ async def a_launch_is_refused(user: str) -> None:
     """Be it that the operator has spoken of the user, or that the launch has to wait until it does."""
     settings = {"failure_count": 0}
     try:
-        await launched(user, settings)
+        await launched(configured(), user, settings)
     except HTTPError as refused:
         text = refused.jupyterhub_message
         assert text.endswith(f"{at(2).replace('T', ' ')[:-1]} UTC (in 2 h). 100% <b>used</b>"), text
@@ -209,27 +219,44 @@ async def a_launch_is_refused(user: str) -> None:
         raise AssertionError(f"{user} was let through")
 
 
-async def a_launch_goes_on_without_an_answer(user: str, words: str, **traits: float) -> None:
+@contextlib.asynccontextmanager
+async def somebody_has_yet_to_read(hub: Any) -> Any:
+    """While this lasts, what the operator is told of others waits a little."""
+    FREE.clear()
+    LOOKS.pop("held", None)
+    held = asyncio.ensure_future(launched(hub, "held"))
+    await until(lambda: "held" in LOOKS)
+    yield
+    FREE.set()
+    await held
+
+
+async def a_launch_goes_on_without_an_answer(hub: Any, user: str, words: str) -> None:
     """Be it that the API server hangs, or that the operator does not answer."""
-    await launched(user, **traits)
+    await launched(hub, user)
     assert [line for line in SAID if f"the launch of {user!r} goes on without an answer: {words}" in line], SAID
     await until(lambda: WELL.is_set() or any("cannot be told of decisions" in line for line in SAID))
 
 
 async def launches() -> None:
     """Launches of all kinds, one after the other."""
-    late = "the API server has not answered within 0.3 s"
-    await a_launch_goes_on_without_an_answer("hanging", late, timeout=0.3)
-    assert [line for line in SAID if f"cannot be told of decisions: {late}" in line], SAID
+    late = "the API server has not answered within {} s"
+    await a_launch_goes_on_without_an_answer(configured(timeout=0.3), "hanging", late.format(0.3))
+    assert [line for line in SAID if f"cannot be told of decisions: {late.format(0.3)}" in line], SAID
     WELL.set()
-    for user in ("light", "new"):
-        await a_launch_says_what_is_left(user)
+    hub = configured(timeout=1.0, first_launch_timeout=0.05)
+    async with somebody_has_yet_to_read(hub):
+        await a_launch_goes_on_without_an_answer(hub, "mute", late.format(1))
+    hub = configured()
+    async with somebody_has_yet_to_read(hub):
+        for user in ("light", "new"):
+            await a_launch_says_what_is_left(hub, user)
     for user in ("heavy", "pooled"):
         await a_launch_is_refused(user)
     words = "the operator has not answered for 'unheard' in 0.3 s"
-    await a_launch_goes_on_without_an_answer("unheard", words, first_launch_timeout=0.3)
-    assert (sorted(MADE), LOOKS["new"], LOOKS["pooled"] > 3) == (["new", "pooled", "unheard"], 1, True)
-    told = {("hanging", "failed-open"), ("heavy", "refused"), ("pooled", "refused"), ("unheard", "failed-open")}
+    await a_launch_goes_on_without_an_answer(configured(first_launch_timeout=0.3), "unheard", words)
+    failed, refused = ("hanging", "held", "mute", "unheard"), ("heavy", "pooled")
+    told = {*((user, "failed-open") for user in failed), *((user, "refused") for user in refused)}
     await until(lambda: {(event["user"], event["kind"]) for event in EVENTS} == told)
 
 
