@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,7 @@ OPTIONAL: Final = ("3.14",)
 
 def interpreter(version: str) -> Path | None:
     """A Python of this version, from the path or from pyenv; None: there is none."""
-    shelf = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    shelved = sorted(shelf.glob(f"{version}.*/bin/python"))
-    found = [str(shelved[-1])] if shelved else []
+    found = [str(max(shelved)) for shelf in shelves() if (shelved := list(shelf.glob(f"{version}.*/bin/python")))]
     on_path = shutil.which(f"python{version}")
     for candidate in (*found, *([on_path] if on_path else [])):
         asked = [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
@@ -27,6 +26,13 @@ def interpreter(version: str) -> Path | None:
         if done.stdout.strip() == version:
             return Path(candidate)
     return None
+
+
+def shelves() -> list[Path]:
+    """Where pyenv keeps Pythons, by its own rules, and where the running one is from; none: there is no pyenv."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    known = (root / "versions", Path(sys.base_prefix).parent)
+    return [shelf for shelf in known if shelf.name == "versions" and shelf.is_dir()]
 
 
 def alone(python: Path, version: str, pins: Path = PINS) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.interpreters import OPTIONAL, VERSIONS, alone, interpreter, isolated
+from tests.hub.interpreters import OPTIONAL, VERSIONS, alone, interpreter, isolated, shelves
 from tests.testbed.hub import ROOT
 
 SCRIPT = Path(__file__).with_name("launch_alone.py")
@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).with_name("launch_alone.py")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_file_alone_judges_launches(version: str, tmp_path: Path) -> None:
     python = interpreter(version)
-    if python is None and version in OPTIONAL:
+    if python is None and (version in OPTIONAL or not shelves()):
         pytest.skip(f"no Python {version} on this machine")
     assert python, f"no Python {version} on the path or in pyenv: run uv python install {version}"
     shutil.copy(ROOT / "hub_hook" / "hubquota_hook.py", tmp_path)
