@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis  # noqa: F401 - else its plugin does at the end, so deep in calls that Python 3.11 cannot compile it
 import pytest
 
 from tests.testbed.binaries import Binaries, built
