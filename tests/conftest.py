@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis  # noqa: F401 - else its plugin does at the end, so deep in calls that Python 3.11 cannot compile it
+import hypothesis
 import pytest
 
 from tests.testbed.binaries import Binaries, built
@@ -23,6 +23,9 @@ from tests.testbed.processes import Program
 from tests.testbed.providers import chosen, control_plane, programs
 
 CRDS = ROOT / "crds"
+# No timing is asserted. (Its plugin would import it at the end else, too deep in calls for Python 3.11 to compile it.)
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 
 def lacking() -> dict[str, str]:
