@@ -863,9 +863,8 @@ def _samples() -> Iterator[tuple[str, Refusal]]:
     fields = ("policy", "group", "resource", "used", "limit", "unit", "window", "message")
     full = dict.fromkeys(fields, "x")
     bare = full | dict.fromkeys(("group", "window", "message"), "")
-    sample = Refusal(EXCEEDED, ["Your quota is used up."], user="alice", quotas=[full, bare], again=again)
-    for quotas, of in (([full], ""), ([bare], " of a policy without a group, a window and a message")):
-        known = replace(sample, quotas=quotas)
+    for quota, of in ((full, ""), (bare, " of a policy without a group, a window and a message")):
+        known = Refusal(EXCEEDED, ["Your quota is used up."], user="alice", quotas=[quota], again=again)
         yield of, replace(known, sooner=sooner, servers=["default"])
         yield f" where stopping servers does not help{of}", replace(known, servers=["default"])
         yield f" where no server runs{of}", known
@@ -1488,7 +1487,7 @@ def _concluded(known: Json, shared: Shared, launch: Launch) -> Answer:
 def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
     """Judge a launch by a UserQuota's status and by the pools that it names."""
     status = known.get("status", {})
-    pools = _pools(status, shared)
+    pools = _pools(known, shared.policies)
     states = [{**pool["status"]["pool"], "shared": True} for pool in pools if _charges(pool, launch)]
     quotas = [*status.get("quotas", ()), *states]
     running = [*status.get("running", ()), *({"server": name} for name in status.get("pending", ()))]
@@ -1498,12 +1497,9 @@ def _answer(known: Json, shared: Shared, launch: Launch) -> Answer:
     return Answer(verdict, running, now, _uids(shared), first=not status)
 
 
-def _pools(status: Json, shared: Shared) -> list[Json]:
-    """The policies of the pools that a status names; one that is there no more refuses nobody.
-
-    Raises Unanswered where the operator has not told yet what is used of one.
-    """
-    pools = [shared.policies[name] for name in status.get("pools", ()) if name in shared.policies]
+def _pools(known: Json, policies: Mapping[str, Json]) -> list[Json]:
+    """The policies of the user's pools. Raises Unanswered where the operator has not told yet what is used of one."""
+    pools = _named(known, policies)
     for pool in pools:
         if _pool_of(pool) is None:
             raise Unanswered(
@@ -1516,8 +1512,17 @@ def _pools(status: Json, shared: Shared) -> list[Json]:
 
 def _untold(known: Json, policies: Mapping[str, Json]) -> bool:
     """Whether the operator has not told yet what is used of a pool of the user's."""
-    named = (known.get("status") or {}).get("pools", ())
-    return any(name in policies and _pool_of(policies[name]) is None for name in named)
+    return any(_pool_of(pool) is None for pool in _named(known, policies))
+
+
+def _named(known: Json, policies: Mapping[str, Json]) -> list[Json]:
+    """The policies of the pools that a UserQuota's status names; one that is there no more refuses nobody."""
+    return [policies[name] for name in _pool_names(known) if name in policies]
+
+
+def _pool_names(known: "Json | None") -> Sequence[str]:
+    names: Sequence[str] = ((known or {}).get("status") or {}).get("pools", ())
+    return names
 
 
 def _pool_of(policy: Json) -> "Json | None":
@@ -2384,8 +2389,7 @@ class Gate:
     async def _policies(self, reader: Reader, known: "Json | None") -> Mapping[str, Json]:
         """All policies; read anew where a pool that is named is not among them, or not told of, for it may be new."""
         policies = await reader.policies.within(_POLICIES_SECONDS)
-        named = set() if known is None else set((known.get("status") or {}).get("pools", ()))
-        if not policies.keys() >= named:
+        if not policies.keys() >= set(_pool_names(known)):
             policies = await reader.policies.within(_AGAIN_SECONDS)
         if known is not None and _untold(known, policies):
             policies = await reader.policies.within(0)  # else the launch would have no answer

@@ -1,13 +1,14 @@
 """Everything together, with each JupyterHub that the hook serves, started once for many tests."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.hub.api_server import FakeApi, serving
 from tests.hub.launching import POLICIES, use_up
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import HubRunner
@@ -45,6 +46,14 @@ async def slow_end(spawner):
         await asyncio.sleep(0.05)
 c.Spawner.post_stop_hook = slow_end
 """
+
+
+@pytest.fixture
+async def fake_api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
+    """What the hook asks in this process; it knows nobody."""
+    made = FakeApi()
+    async with serving(made, monkeypatch):
+        yield made
 
 
 @dataclass(frozen=True)

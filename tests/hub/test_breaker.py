@@ -1,14 +1,13 @@
 """Nobody waits again and again for what does not come: after failures in a row one launch tries for all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import Failure, FakeApi, answering, count, cut, hanging, known, serving, spawner, used_up
+from tests.hub.api_server import Failure, FakeApi, answering, count, cut, hanging, known, spawner, used_up
 from tests.testbed.patience import holds
 
 POOL = {
@@ -18,11 +17,9 @@ POOL = {
 
 
 @pytest.fixture
-async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    made = FakeApi()
-    made.quotas["alice"] = known()
-    async with serving(made, monkeypatch):
-        yield made
+def api(fake_api: FakeApi) -> FakeApi:
+    fake_api.quotas["alice"] = known()
+    return fake_api
 
 
 def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401

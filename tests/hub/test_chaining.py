@@ -4,7 +4,6 @@ import asyncio
 import copy
 import importlib.metadata
 import json
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,11 +19,9 @@ from tests.hub.api_server import FakeApi, Json, known, real_spawner, serving, sp
 
 
 @pytest.fixture
-async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    made = FakeApi()
-    made.quotas["alice"] = known()
-    async with serving(made, monkeypatch):
-        yield made
+def api(fake_api: FakeApi) -> FakeApi:
+    fake_api.quotas["alice"] = known()
+    return fake_api
 
 
 class Between(KubeSpawner):  # type: ignore[misc]

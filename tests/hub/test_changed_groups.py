@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from aiohttp import web
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, count, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, count, known, spawner, used_up
 
 #: What becomes of the PATCH that tells of the groups, None: it is taken, and never answered by the operator; and why.
 TROUBLES: dict[str, tuple[int | None, str]] = {
@@ -21,10 +20,8 @@ TROUBLES: dict[str, tuple[int | None, str]] = {
 
 
 @pytest.fixture
-async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    made = FakeApi()
-    async with serving(made, monkeypatch):
-        yield made
+def api(fake_api: FakeApi) -> FakeApi:
+    return fake_api
 
 
 def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401

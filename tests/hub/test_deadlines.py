@@ -1,7 +1,6 @@
 """A decision as a whole has a deadline, whatever it asks for and whoever asks beside it; what is in time counts."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from aiohttp import web
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Passing, count, hanging, known, serving, slow, spawner, used_up
+from tests.hub.api_server import FakeApi, Passing, count, hanging, known, slow, spawner, used_up
 from tests.testbed.patience import holds
 
 OWN = "GET /apis/hubquota.dev/v1alpha1/namespaces/hub/userquotas/"
@@ -22,10 +21,8 @@ TIMEOUT, MOST = 20.0, 14.0
 
 
 @pytest.fixture
-async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    made = FakeApi()
-    async with serving(made, monkeypatch):
-        yield made
+def api(fake_api: FakeApi) -> FakeApi:
+    return fake_api
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,14 @@ from prometheus_client import REGISTRY
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, answering, count, cut, hanging, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, answering, count, cut, hanging, known, spawner, used_up
 from tests.testbed.patience import holds
 
 
 @pytest.fixture
-async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    made = FakeApi()
-    made.quotas["alice"] = known()
-    async with serving(made, monkeypatch):
-        yield made
+def api(fake_api: FakeApi) -> FakeApi:
+    fake_api.quotas["alice"] = known()
+    return fake_api
 
 
 def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +16,7 @@ from prometheus_client import REGISTRY
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, known, spawner, used_up
 from tests.testbed.patience import holds
 
 OWN, BEAT, POLICIES = "GET /apis/hubquota.dev/v1alpha1/namespaces/hub/userquotas/", "/leases/", "/quotapolicies"
@@ -32,11 +31,9 @@ POOL = {
 
 
 @pytest.fixture
-async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    made = FakeApi()
-    made.quotas["alice"] = known()
-    async with serving(made, monkeypatch):
-        yield made
+def api(fake_api: FakeApi) -> FakeApi:
+    fake_api.quotas["alice"] = known()
+    return fake_api
 
 
 def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401

@@ -1,22 +1,19 @@
 """A pool that a user's status names decides by what the API server has of it when the launch is judged."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, count, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, count, known, spawner, used_up
 from tests.testbed.patience import holds
 
 
 @pytest.fixture
-async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    made = FakeApi()
-    async with serving(made, monkeypatch):
-        yield made
+def api(fake_api: FakeApi) -> FakeApi:
+    return fake_api
 
 
 def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401

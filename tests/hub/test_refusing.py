@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -14,18 +14,16 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, known, real_spawner, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, known, real_spawner, spawner, used_up
 from tests.testbed.patience import holds
 
 LIMIT = 5
 
 
 @pytest.fixture
-async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    made = FakeApi()
-    made.quotas["alice"] = known("alice", used_up(made))
-    async with serving(made, monkeypatch):
-        yield made
+def api(fake_api: FakeApi) -> FakeApi:
+    fake_api.quotas["alice"] = known("alice", used_up(fake_api))
+    return fake_api
 
 
 class Hub5:

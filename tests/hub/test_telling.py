@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, known, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, known, spawner, used_up
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.manifests import give_rights
 from tests.testbed.patience import holds
@@ -29,10 +28,8 @@ QUOTA |= {"unit": "GiB-hours", "enforcement": "Deny"}
 
 
 @pytest.fixture
-async def fake(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
-    made = FakeApi()
-    async with serving(made, monkeypatch):
-        yield made
+def fake(fake_api: FakeApi) -> FakeApi:
+    return fake_api
 
 
 def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
