@@ -7,7 +7,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.testbed.rest import Json, credentials
+from tests.testbed.rest import STRATEGIC_MERGE, Json, credentials
 
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 #: A watch says nothing for as long as nothing happens.
@@ -43,7 +43,7 @@ class Caller:
 
     async def status(self, path: str, status: Json) -> None:
         """Merge into an object's status, lists by their keys as the kubelet does. Raises aiohttp.ClientError."""
-        await self.call("PATCH", f"{path}/status", {"status": status}, "application/strategic-merge-patch+json")
+        await self.call("PATCH", f"{path}/status", {"status": status}, STRATEGIC_MERGE)
 
     async def watch(self, path: str, version: str = "") -> AsyncIterator[Json]:
         """All objects as ADDED, then every change; or the changes since a ``version``. Raises aiohttp.ClientError."""

@@ -24,7 +24,7 @@ from tests.bench.history import Hub
 from tests.bench.serving import cluster
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT
-from tests.testbed.rest import Rest
+from tests.testbed.rest import MERGE, Rest
 
 _PODS: Final = f"/api/v1/namespaces/{NAMESPACE}/pods"
 _SENT: Final = "hubquota.dev/sent"
@@ -92,7 +92,7 @@ async def _change(api: ControlPlane, rate: int, count: int) -> None:
 
 async def _mark(rest: Rest, name: str, n: int) -> None:
     body = {"metadata": {"annotations": {_SENT: f"{n} {time.time()}"}}}
-    await rest.call("PATCH", f"{_PODS}/{name}", body, "application/merge-patch+json")
+    await rest.call("PATCH", f"{_PODS}/{name}", body, MERGE)
 
 
 class _Heard:

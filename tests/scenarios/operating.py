@@ -40,12 +40,9 @@ from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT
 from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
-from tests.testbed.rest import Rest
+from tests.testbed.rest import APPLY, MERGE, STRATEGIC_MERGE, Rest
 
 _OURS: Final = "/apis/hubquota.dev/v1alpha1"
-_APPLY: Final = "application/apply-patch+yaml"
-_MERGE: Final = "application/merge-patch+json"
-_STRATEGIC: Final = "application/strategic-merge-patch+json"
 _NOT_YET: Final = (httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS)
 _IN_FLIGHT: Final = 16
 #: Hubs of one operator, as many as its settings allow.
@@ -200,7 +197,7 @@ class Stage:
                 await _call(self.rest, "DELETE", f"{self._path('quotapolicies')}/{policy}")
             case Join(user, groups):
                 path = f"{self._path('userquotas')}/{user_quota_name(user)}"
-                await _call(self.rest, "PATCH", path, {"spec": {"groups": list(groups)}}, _MERGE)
+                await _call(self.rest, "PATCH", path, {"spec": {"groups": list(groups)}}, MERGE)
             case Begin():
                 await self._place(self.world.pods[-1])
             case Finish(name, at):
@@ -213,7 +210,7 @@ class Stage:
             case Grow(name, asks):
                 known = self.world.find(name)
                 change = {"spec": {"containers": objects.spec(known.pod, asks)["containers"]}}
-                await _call(self.rest, "PATCH", f"{self._pod(known)}/resize", change, _STRATEGIC)
+                await _call(self.rest, "PATCH", f"{self._pod(known)}/resize", change, STRATEGIC_MERGE)
 
     async def _write(self, policy: str, spec: Json) -> None:
         body = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "QuotaPolicy", "spec": spec}
@@ -275,7 +272,7 @@ async def _listed(rest: Rest, plural: str) -> list[Json]:
 async def _apply(rest: Rest, path: str, body: Mapping[str, Any]) -> None:
     """As ``kubectl apply --server-side`` does."""
     name = body["metadata"]["name"]
-    await _call(rest, "PATCH", f"{path}/{name}?fieldManager=admin&force=true", dict(body), _APPLY)
+    await _call(rest, "PATCH", f"{path}/{name}?fieldManager=admin&force=true", dict(body), APPLY)
 
 
 async def _call(rest: Rest, method: str, path: str, body: Json | None = None, kind: str = "application/json") -> Json:

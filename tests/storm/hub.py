@@ -12,7 +12,7 @@ from tests.storm.plans import Delete, Plan, Resize
 from tests.testbed.control_plane import NODE
 from tests.testbed.edges import EdgeLog
 from tests.testbed.lives import LIFE
-from tests.testbed.rest import Json, Rest
+from tests.testbed.rest import STRATEGIC_MERGE, Json, Rest
 
 T = TypeVar("T")
 #: On a pod: the number of its plan.
@@ -82,9 +82,8 @@ class HubOfPlans:
         requests = {"resources": {"requests": {"memory": f"{act.memory}Mi"}}}
         body = {"metadata": {"uid": pod["metadata"]["uid"]}}
         body |= {"spec": {"containers": [{"name": "notebook"} | requests]}}
-        kind = "application/strategic-merge-patch+json"
         path = f"{self._path_of(pod)}/resize"
-        taken = await self._until_answered(lambda: self._rest.call("PATCH", path, body, kind), gone=True)
+        taken = await self._until_answered(lambda: self._rest.call("PATCH", path, body, STRATEGIC_MERGE), gone=True)
         if taken is not None:
             self._log.told(pod, "asking", number)
 

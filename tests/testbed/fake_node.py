@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 
 from tests.testbed.control_plane import NODE
-from tests.testbed.rest import Json, Rest
+from tests.testbed.rest import APPLY, Json, Rest
 
 #: As often as a kubelet renews its Lease; a node is given up after 40 s without.
 _SECONDS: Final = 10
@@ -45,7 +45,7 @@ async def _apply(rest: Rest, path: str, version: str, kind: str, body: Json) -> 
     """Server-side apply: test workers share the node."""
     whole = {"apiVersion": version, "kind": kind, "metadata": {"name": NODE}} | body
     query = "?fieldManager=hubquota-testbed&force=true"
-    await rest.call("PATCH", path + query, whole, "application/apply-patch+yaml")
+    await rest.call("PATCH", path + query, whole, APPLY)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from tests.testbed.rest import Json, credentials
+from tests.testbed.rest import APPLY, MERGE, STRATEGIC_MERGE, Json, credentials
 
 _OURS: Final = "/apis/hubquota.dev/v1alpha1"
 #: By the names that kubectl takes.
@@ -34,9 +34,6 @@ _NAMES: Final = {
     "RoleBinding": "rolebinding",
 }
 _JSON: Final = "application/json"
-MERGE: Final = "application/merge-patch+json"
-STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
-_APPLY: Final = "application/apply-patch+yaml"
 #: So often is what the API server has no time for asked again.
 _TRIES: Final = 10
 
@@ -98,7 +95,7 @@ class Objects:
     def apply(self, body: Json) -> Json:
         """An object as it is written here, whatever was there."""
         path = self._path(_NAMES[body["kind"]], body["metadata"]["name"])
-        return self._calls.call("PATCH", f"{path}?fieldManager=testbed&force=true", body, _APPLY)
+        return self._calls.call("PATCH", f"{path}?fieldManager=testbed&force=true", body, APPLY)
 
     def token(self, service_account: str, seconds: int) -> str:
         """One of a service account, good for so long."""

@@ -14,6 +14,10 @@ import httpx
 import yaml
 
 Json = dict[str, Any]
+#: Ways to change an object.
+MERGE: Final = "application/merge-patch+json"
+STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
+APPLY: Final = "application/apply-patch+yaml"
 #: Seconds. A turn in the line is waited for however long it takes; a watch may be told nothing for as long.
 _TIMEOUT: Final = httpx.Timeout(10, read=30, pool=None)
 _WATCHING: Final = httpx.Timeout(10, read=None, pool=None)
@@ -77,9 +81,8 @@ class Rest:
 
         ``uid``: refused with 409 where another object has the name; empty: whichever has it.
         """
-        kind = "application/strategic-merge-patch+json"
         whose = {"metadata": {"uid": uid}} if uid else {}
-        return await self.call("PATCH", f"{path}/status", whose | {"status": status}, kind)
+        return await self.call("PATCH", f"{path}/status", whose | {"status": status}, STRATEGIC_MERGE)
 
     async def watch(self, path: str, version: str = "") -> AsyncIterator[Json]:
         """All objects as ADDED, then every change; or the changes since a ``version``.

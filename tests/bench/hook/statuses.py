@@ -18,13 +18,12 @@ from tests.bench.hook.world import World
 from tests.bench.policies import engine
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.manifests import give_rights
-from tests.testbed.rest import Json, Rest
+from tests.testbed.rest import MERGE, Json, Rest
 
 _MICROS: Final = 1_000_000
 _API: Final = "hubquota.dev/v1alpha1"
 #: Calls under way at a time.
 _AT_ONCE: Final = 16
-_MERGE: Final = "application/merge-patch+json"
 
 
 async def fill(api: ControlPlane, namespace: str, world: World, limits: Sequence[Limit]) -> None:
@@ -62,7 +61,7 @@ async def _policy(rest: Rest, path: str, limit: Limit, world: World) -> Policy:
     count = len(world.members)
     facts = policies.Facts(Summary(users=count, deciding=count), heaviest=_heaviest(world))
     told = policies.status(stored, stored.policy, facts, world.hub.until * _MICROS)
-    await rest.call("PATCH", f"{path}/quotapolicies/{limit.name}/status", {"status": told}, _MERGE)
+    await rest.call("PATCH", f"{path}/quotapolicies/{limit.name}/status", {"status": told}, MERGE)
     return engine(made)
 
 
@@ -86,7 +85,7 @@ async def _user_quota(rest: Rest, path: str, member: Member, world: World, held:
     body = {"apiVersion": _API, "kind": "UserQuota", "metadata": {"name": name}, "spec": spec}
     made = await rest.call("POST", f"{path}/userquotas", body)
     told = _status(world, held, member.name, frozenset(groups), made["metadata"]["generation"])
-    await rest.call("PATCH", f"{path}/userquotas/{name}/status", {"status": told}, _MERGE)
+    await rest.call("PATCH", f"{path}/userquotas/{name}/status", {"status": told}, MERGE)
 
 
 def _status(world: World, held: Sequence[Policy], user: str, groups: frozenset[str], generation: int) -> Json:
