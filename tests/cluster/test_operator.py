@@ -72,10 +72,10 @@ class Bench:
         """A pod on a node since ``at``."""
         meta = {"name": name, "annotations": {"hub.jupyter.org/username": user}}
         container = {"name": "notebook", "image": "i", "resources": {"requests": {"memory": memory}}}
+        # On its node from the start: a binding would tell an instant of its own, which is metered until ``at`` is told.
         # A scheduler, where there is one, leaves it alone; and its node is there.
-        spec = {"schedulerName": NODE, "containers": [container]}
+        spec = {"nodeName": NODE, "schedulerName": NODE, "containers": [container]}
         self.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
-        self.objects.bind(name, NODE)
         placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": at}
         self.objects.report(name, {"phase": "Running", "conditions": [placed]})
 

@@ -82,9 +82,12 @@ def launch_faults(
     shared = hook.Shared(policies, moment, moment)
     for launch in launches:
         asked = hook.Launch(user, launch.server, launch.profile, base_request(launch), launch.group)
-        answer = hook._answer({"status": status}, shared, asked)
-        verdict: Any = answer.verdict
         what = f"{user}: the hook, {label(launch)}"
+        try:
+            verdict: Any = hook._answer({"status": status}, shared, asked).verdict
+        except hook.Unanswered as why:  # a status may still be written
+            yield f"{what}: {why}"
+            continue
         yield from _differs(f"{what}: refused by", sorted(launch.by), _names(verdict.refusing))
         yield from _differs(f"{what}: warned of", sorted(launch.warned), _names(verdict.warning))
         if launch.by:

@@ -107,11 +107,6 @@ class Objects:
         made = self._calls.call("POST", self._path("sa", service_account) + "/token", body)
         return str(made["status"]["token"])
 
-    def bind(self, pod: str, node: str) -> None:
-        """What a scheduler does."""
-        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}}
-        self._calls.call("POST", self._path("pod", pod) + "/binding", body | {"target": {"kind": "Node", "name": node}})
-
     def patch(self, kind: str, name: str, change: Json, part: str = "", how: str = MERGE) -> Json:
         """An object, or a ``part`` of it as ``status``, with what is changed in it."""
         path = self._path(kind, name)
