@@ -2436,7 +2436,7 @@ class Gate:
             try:
                 return await self._patiently(declare, ends, lambda: reader.written)
             except asyncio.TimeoutError:  # noqa: UP041 - Python 3.10
-                raise _too_slow(self._options.timeout) from None
+                raise _too_slow(self._options.timeout + self._options.first_launch_timeout) from None
 
     async def _patiently(self, call: "Callable[[], Awaitable[T]]", ends: float, others: "Callable[[], float]") -> T:
         """What a call gives until ``ends``, and for some time more while others get what they wait for.

@@ -14,7 +14,7 @@ import pytest
 
 from tests.testbed.hub import ROOT
 from tests.testbed.local import LocalControlPlane
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import PATIENCE, until
 from tests.testbed.processes import Program
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
@@ -44,6 +44,10 @@ def runs(pid: int) -> bool:
         return False
 
 
+def printed(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 @pytest.fixture
 def demo(own_control_plane: LocalControlPlane, tmp_path: Path) -> Iterator[Program]:
     """The demo, once it has said what to try."""
@@ -53,7 +57,7 @@ def demo(own_control_plane: LocalControlPlane, tmp_path: Path) -> Iterator[Progr
     program = Program("demo", [sys.executable, "-m", "tests.testbed.demo"], tmp_path / "demo.log", env, ROOT)
     program.start()
     try:
-        program.ready(lambda: "Ctrl-C ends everything" in program.last_words(10_000), 120)
+        program.ready(lambda: "Ctrl-C ends everything" in program.last_words(10_000))
         yield program
     finally:
         program.kill()
@@ -79,8 +83,8 @@ def test_it_says_what_to_open_and_a_command_that_shows_the_policies(demo: Progra
     with urllib.request.urlopen(f"{url[0]}/hub/login", timeout=30) as page:
         assert page.status == 200
     pasted = ["sh", "-c", f"{commands[1]}\n{commands[2]}"]
-    listed = subprocess.run(pasted, capture_output=True, text=True, timeout=60, check=True)
-    assert "0.02 GiB-hours of memory in 5m, each" in listed.stdout
+    # A policy says what it is about once the operator has seen it.
+    until(lambda: "0.02 GiB-hours of memory in 5m, each" in printed(pasted), demo.last_words)
 
 
 @pytest.mark.parametrize(

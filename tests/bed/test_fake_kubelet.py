@@ -52,6 +52,9 @@ class Node:
     def phase(self, name: str) -> str:
         return str(self.status(name)["phase"])
 
+    def is_placed(self, name: str) -> bool:
+        return bool(self._objects.get("pod", name)["spec"].get("nodeName"))
+
     def edges(self) -> list[str]:
         return [line["event"] for line in truth(self.log)]
 
@@ -78,6 +81,7 @@ def test_of_a_rejected_pod_and_of_one_that_never_ran_no_end_is_told(node: Node) 
     node.pod("stuck", Life(started=False), "testbed.hubquota.dev/held")
     until(lambda: node.phase("rejected") == "Failed")
     assert "containerStatuses" not in node.status("rejected")
+    until(lambda: node.is_placed("stuck"))
     node.do("delete", "pod", "stuck", "--wait=false")
     until(lambda: node.phase("stuck") == "Failed")
     assert node.status("stuck")["containerStatuses"][0]["state"]["terminated"]["finishedAt"] is None

@@ -16,7 +16,7 @@ from tests.testbed.control_plane import NODE, ControlPlane
 from tests.testbed.given import GivenControlPlane
 from tests.testbed.hub import ROOT
 from tests.testbed.local import LocalControlPlane
-from tests.testbed.patience import PATIENCE
+from tests.testbed.patience import PATIENCE, until
 from tests.testbed.processes import NotReady
 from tests.testbed.providers import chosen, control_plane
 from tests.testbed.rest import Rest, credentials
@@ -133,9 +133,8 @@ def test_a_given_cluster_is_left_as_it_was(own_control_plane: LocalControlPlane,
     with pytest.raises(httpx.HTTPStatusError, match="already exists"):
         found.make_namespace("default")
     found.stop()
-    kubectl = own_control_plane.kubectl
-    assert kubectl("wait", "--for=delete", "namespace/passing-given", "--timeout=30s").returncode == 0
-    assert kubectl("get", "namespace", "default").returncode == 0
+    until(lambda: not own_control_plane.has_namespace("passing-given"))
+    assert own_control_plane.has_namespace("default")
     assert own_control_plane.apiserver.running
 
 

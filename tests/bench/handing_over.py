@@ -22,6 +22,7 @@ from tests.bench.serving import cluster, made, placed
 from tests.cluster.test_operator import Bench, ago
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.processes import Program
+from tests.testbed.terms import SHIPPED
 
 _POLICY: Final = spec("memory-7d", "memory", "GiB-hours", rolling("7d"), 1000)
 _ROUNDS: Final = 5
@@ -57,7 +58,7 @@ class Pair:
 
     def __init__(self, bench: Bench) -> None:
         self._bench, self._count = bench, 0
-        self.leader, self.standby = (bench.operator(name, quick=False) for name in ("one", "other"))
+        self.leader, self.standby = (bench.operator(name, SHIPPED) for name in ("one", "other"))
         self._begin(self.leader, "is served")
         self._begin(self.standby, "waits for the writer's Lease")
 

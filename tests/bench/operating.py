@@ -24,6 +24,7 @@ from tests.cluster.test_operator import Bench
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.processes import Program
 from tests.testbed.rest import Json, Rest
+from tests.testbed.terms import SHIPPED
 
 T = TypeVar("T")
 _OURS: Final = f"/apis/hubquota.dev/v1alpha1/namespaces/{NAMESPACE}"
@@ -62,7 +63,7 @@ def _on(database: str, url: str, folder: Path, hub: Hub) -> None:
 def _operate(api: ControlPlane, bench: Bench, hub: Hub) -> None:
     for policy in _POLICIES:
         bench.create(made(policy))
-    operator = bench.operator(quick=False)
+    operator = bench.operator(terms=SHIPPED)
     load = Load(api.kubeconfig, hub)
     try:
         _started(bench, operator, "first start: every UserQuota made and told")

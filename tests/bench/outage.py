@@ -17,7 +17,7 @@ from tests.bench.history import Hub
 from tests.bench.loading import Delays, Load
 from tests.bench.policies import rolling, spec
 from tests.bench.serving import at, cluster, made, memory, placed
-from tests.cluster.test_caps import PATIENT, Watched
+from tests.cluster.test_caps import Watched
 from tests.storm.auditing import differences
 from tests.testbed.postgres import Postgres
 from tests.testbed.processes import Program
@@ -53,7 +53,7 @@ def run(hub: Hub) -> bool:
 
 
 def _endure(bench: Watched, load: Load, server: Postgres) -> bool:
-    before, operator = _rows(bench.database), bench.started(**PATIENT)
+    before, operator = _rows(bench.database), bench.started()
     try:
         operator.ready(lambda: "is served" in operator.last_words(10**6), _PATIENCE)
         delays, waited = asyncio.run(_through(bench, operator, load, server))

@@ -38,6 +38,12 @@ class Rows:
         assert found is not None
         return found
 
+    def certain_end(self, pod: str) -> PodEnd:
+        """The end of the only row of a name, once it is known: a listing may have missed it and estimated it before."""
+        found = self._when(pod, lambda record: record.end is not None and record.end.bound is None).end
+        assert found is not None
+        return found
+
     def revisions(self) -> list[PolicyRevision]:
         """What the ledger has of the hub's policies."""
         return asyncio.run(self._revisions())

@@ -18,18 +18,17 @@ from tests.conftest import CRDS
 from tests.testbed.control_plane import ControlPlane, write_kubeconfig
 from tests.testbed.local import LocalControlPlane
 from tests.testbed.manifests import OPERATOR, give_rights
+from tests.testbed.terms import LASTING, QUICK, Terms
 
 pytestmark = pytest.mark.cluster
-#: Of all that is awaited here: a Lease runs out, an operator starts twice.
-PATIENCE = 60
 
 
 class Hub(Bench):
     """A hub with a policy: alice's server has ended, bob's runs."""
 
-    def __init__(self, api: ControlPlane, namespace: str, folder: Path) -> None:
+    def __init__(self, api: ControlPlane, namespace: str, folder: Path, terms: Terms) -> None:
         super().__init__(api, namespace, folder)
-        self.program = self.operator()
+        self.program = self.operator(terms=terms)
         self.program.supervised = True
         self.start, self.end_of_alice = ago(900), ago(300)
 
@@ -57,10 +56,15 @@ class Hub(Bench):
         return abs(self.used_seconds(user) - (micros(end) - micros(self.start)) / 1_000_000) < 0.01
 
     def until(self, check: Callable[[], bool]) -> None:
-        eventually(check, self.program, PATIENCE)
+        eventually(check, self.program)
 
-    def says(self, words: str) -> bool:
-        return words in self.program.last_words(1_000_000)
+    def said(self) -> int:
+        """How much it has said so far."""
+        return len(self.program.last_words(10_000_000))
+
+    def says(self, words: str, since: int = 0) -> bool:
+        """Whether it has said something, after so much."""
+        return words in self.program.last_words(10_000_000)[since:]
 
     def served(self) -> int:
         """How often it has come to serve the hub."""
@@ -68,8 +72,11 @@ class Hub(Bench):
 
 
 @pytest.fixture
-def hub(own_control_plane: LocalControlPlane, namespace: str, tmp_path: Path) -> Iterator[Hub]:
-    found = Hub(own_control_plane, namespace, tmp_path)
+def hub(
+    own_control_plane: LocalControlPlane, namespace: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Hub]:
+    """``request.param``: the terms of its operator's Lease."""
+    found = Hub(own_control_plane, namespace, tmp_path, getattr(request, "param", QUICK))
     found.begin()
     yield found
     found.program.kill()
@@ -99,8 +106,9 @@ def test_crds_that_are_deleted_and_made_again_bring_back_every_status(
 
 def test_while_there_are_no_crds_it_waits_and_says_so(own_control_plane: LocalControlPlane, hub: Hub) -> None:
     try:
+        before = hub.said()
         crds(own_control_plane, "quotapolicies", "userquotas")
-        hub.until(lambda: hub.says("waits for the CRDs of hubquota.dev"))
+        hub.until(lambda: hub.says("waits for the CRDs of hubquota.dev", before))
     finally:
         own_control_plane.apply(CRDS)
     hub.create(POLICY)
@@ -110,14 +118,19 @@ def test_while_there_are_no_crds_it_waits_and_says_so(own_control_plane: LocalCo
 def test_rights_that_are_taken_and_given_back_bring_it_back(own_control_plane: LocalControlPlane, hub: Hub) -> None:
     hub.do("delete", "rolebinding", "--all")
     hub.until(lambda: hub.says("could not be renewed in time"))
-    hub.until(lambda: hub.program.last_words().count("cannot be had") > 0)
+    ended = hub.said()
+    hub.until(lambda: hub.says("started again", ended))
+    again = hub.said()
+    hub.until(lambda: hub.says("cannot be had", again))
     give_rights(own_control_plane, hub.namespace)
     hub.goes_on()
 
 
+@pytest.mark.parametrize("hub", [LASTING], indirect=True, ids=["lasting"])
 def test_rights_in_the_hub_alone_too(own_control_plane: LocalControlPlane, hub: Hub) -> None:
+    said = hub.said()
     hub.do("delete", "rolebinding", "hubquota-operator")
-    hub.until(lambda: hub.says("heartbeat is not written"))
+    hub.until(lambda: hub.says("heartbeat is not written", said))
     before = hub.served()
     give_rights(own_control_plane, hub.namespace)
     hub.goes_on()
@@ -125,7 +138,7 @@ def test_rights_in_the_hub_alone_too(own_control_plane: LocalControlPlane, hub: 
 
 
 def test_a_restart_without_rights_in_the_hub_waits_for_them(own_control_plane: LocalControlPlane, hub: Hub) -> None:
-    hub.program.kill()
+    hub.killed(hub.program)
     hub.do("delete", "rolebinding", "hubquota-operator")
     hub.program.start()
     hub.until(lambda: hub.says("and the right to read them"))
@@ -156,7 +169,7 @@ class Revocable:
 
 def test_a_token_that_is_revoked_and_another_in_its_place(hub: Hub) -> None:
     token = Revocable(hub)
-    hub.program.kill()
+    hub.killed(hub.program)
     hub.program.start()
     before = hub.served()
     hub.until(lambda: hub.served() > before)
@@ -176,7 +189,7 @@ def test_a_user_that_the_api_server_forgets_and_knows_again(own_control_plane: L
     path = Path(hub.program.env["KUBECONFIG"])
     config = json.loads(path.read_text())
     config["users"][0]["user"]["token"] = token
-    hub.program.kill()
+    hub.killed(hub.program)
     write_kubeconfig(path, config)
 
     def restarted(tokens: str) -> None:
@@ -204,7 +217,7 @@ def test_a_user_that_the_api_server_forgets_and_knows_again(own_control_plane: L
 def test_a_hub_whose_namespace_is_gone_takes_no_other_with_it(hub: Hub, place: int) -> None:
     names = [hub.namespace]
     names.insert(place, f"{hub.namespace}-gone")
-    hub.program.kill()
+    hub.killed(hub.program)
     hub.program.env = {**hub.program.env, "HUBQUOTA_HUB_NAMESPACES": json.dumps(names)}
     end = ago(1)
     hub.end("jupyter-bob", end)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hubquota.cluster.api import Api
 from hubquota.cluster.comparing import Compared, Comparison
 from hubquota.cluster.observing import Sight, observed
-from hubquota.domain.history import HowEnded, PodEnd, PolicyRevision
+from hubquota.domain.history import HowEnded, PodEnd, PodRecord, PolicyRevision
 from hubquota.domain.pods import micros
 from hubquota.domain.windows import SECOND
 from hubquota.ledger import Ledger
@@ -28,6 +28,7 @@ from hubquota.ledger.auditing.repairing import repair
 from hubquota.ledger.tables import memberships, pods, segments
 from tests.cluster.test_operator import HUBQUOTA, POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.patience import PATIENCE
 from tests.testbed.processes import Program
 
 pytestmark = pytest.mark.cluster
@@ -187,8 +188,9 @@ async def test_what_goes_while_it_is_looked_at_is_not_told(bench: Bench, auditor
     bench.place("jupyter-alice", "alice", ago(600))
     listing, auditor.api = auditor.api, Counting(auditor.api)
     looking = asyncio.create_task(auditor.looked(settle=60))
-    while auditor.api.listings < 4:  # two looks at pods and policies
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while auditor.api.listings < 6:  # two looks at pods and policies are over, and a third one has begun
+            await asyncio.sleep(0.01)
     auditor.api = listing
     await auditor.heard()
     looked = await looking
@@ -237,6 +239,14 @@ def stirred(bench: Bench, enough: threading.Event) -> None:
             bench.do("delete", "pod", f"jupyter-{i - 3}", "--grace-period=0", "--force")
 
 
+async def held(auditor: Auditor, name: str) -> PodRecord:
+    """A pod that goes on, once the ledger has it."""
+    async with asyncio.timeout(PATIENCE):
+        while not (found := [pod for pod in await auditor.ledger.open_pods(auditor.hub) if pod.name == name]):
+            await asyncio.sleep(0.05)
+    return found[0]
+
+
 async def test_an_audit_is_right_while_an_operator_writes(bench: Bench, auditor: Auditor, ledger: Ledger) -> None:
     bench.create(POLICY)
     operator = bench.operator()
@@ -252,11 +262,12 @@ async def test_an_audit_is_right_while_an_operator_writes(bench: Bench, auditor:
         finally:
             enough.set()
             await stirring
-        [first, *_] = await ledger.open_pods(auditor.hub)
-        await auditor.broken(update(pods).where(pods.c.uid == first.uid).values(user="mallory"))
+        bench.place("jupyter-stays", "alice", ago(2))
+        stays = await held(auditor, "jupyter-stays")
+        await auditor.broken(update(pods).where(pods.c.uid == stays.uid).values(user="mallory"))
         code, told = await asyncio.to_thread(verified, bench, "--wait", "2")
         assert code == 1
-        assert [(d["kind"], d["name"]) for d in told["differences"]] == [("Owner", first.name)]
+        assert [(d["kind"], d["name"]) for d in told["differences"]] == [("Owner", "jupyter-stays")]
     finally:
         operator.stop()
 
@@ -269,8 +280,7 @@ async def test_a_repair_beside_an_operator_leaves_nothing_that_either_would_undo
     try:
         eventually(lambda: "is served" in operator.last_words(100_000), operator)
         bench.place("jupyter-alice", "alice", ago(600))
-        eventually(lambda: bool(bench.status("alice").get("running")), operator)
-        [known] = await ledger.open_pods(auditor.hub)
+        known = await held(auditor, "jupyter-alice")
         await auditor.broken(delete(pods).where(pods.c.uid == known.uid))
         command = [str(HUBQUOTA), "ledger", "repair", "--grace", "0", "--wait", "0", "--by", "ann"]
         repairing = Program("repair", command, bench.folder / "repair.log", bench.operator().env)

@@ -87,7 +87,7 @@ def test_each_is_counted_once_also_after_a_kill_and_those_of_meanwhile_are_taken
     eventually(lambda: bench.policy().get("refused") == 1, operator)
     eventually(lambda: "lastRefusal" in bench.status("alice"), operator)
     shown = bench.status("alice")["lastRefusal"]
-    operator.kill()
+    bench.killed(operator)
     bench.tell(told("bob", "warned", bench.quota()), "bob")
     operator.start()
     eventually(lambda: len(bench.kept("bob")) == 1, operator)
@@ -128,7 +128,7 @@ def test_without_the_right_to_read_events_all_else_goes_on(bench: Bench, operato
     rules = json.loads(bench.do("get", *name, "-o", "json"))["rules"]
     without = [rule for rule in rules if "events" not in rule["resources"]]
     bench.do("patch", *name, "--type=merge", "-p", json.dumps({"rules": without}))
-    operator.kill()
+    bench.killed(operator)
     operator.start()
     eventually(lambda: "decisions are not followed" in operator.last_words(100_000), operator)
     bench.place("jupyter-alice", "alice", "2026-01-01T00:00:00Z")

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import pytest
 
-from tests.cluster.test_caps import PATIENT
 from tests.cluster.test_decisions import Bench as Told
 from tests.cluster.test_operator import POLICY, ago, eventually
 from tests.hub.real_api import account_of_hub, asking, launched
@@ -56,6 +55,10 @@ class Bench(Told):
         body = POLICY | {"metadata": {"name": name}, "spec": spec | {"combine": "Sum"}}
         self.uids[name] = self.create(body)["metadata"]["uid"]
 
+    def counting(self, user: str) -> set[str]:
+        """The policies that count for a user."""
+        return {name for quota in self.status(user)["quotas"] for name in quota["policies"]}
+
     def launch_all(self, account: Path) -> dict[str, str]:
         """Launch a server of each user's; returns what those read whose launch was refused."""
         return asyncio.run(self._launch_all(account))
@@ -78,7 +81,7 @@ def bench(api: ControlPlane, namespace: str, tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def operator(bench: Bench) -> Iterator[Program]:
-    program = bench.started(**PATIENT, resync_interval=5)
+    program = bench.started(resync_interval=5)
     bench.begin()
     eventually(lambda: bool(bench.read("lease", "hubquota-heartbeat")), program)
     yield program
@@ -88,6 +91,7 @@ def operator(bench: Bench) -> Iterator[Program]:
 def test_what_the_hook_decides_stands_in_events_ledger_counts_and_for_its_user(bench: Bench, operator: Program) -> None:
     for user in LAUNCHES:
         eventually(lambda u=user: bench.used_seconds(u) > 3600, operator)  # type: ignore[misc]
+    eventually(lambda: bench.counting("alice") == {"alice", "more"}, operator)
     refused = bench.launch_all(account_of_hub(bench.api, bench.namespace))
     assert refused.keys() == {"alice", "erin", "frank"}
 

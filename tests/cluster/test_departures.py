@@ -59,7 +59,7 @@ def test_who_went_while_no_operator_ran_is_gone_and_who_has_usage_stays(bench: B
     bench.end("jupyter-bob", ago(60))
     eventually(lambda: bench.present("alice") == bench.present("bob") == [True], operator)
     eventually(lambda: bench.used_seconds("bob") > 0, operator)
-    operator.kill()
+    bench.killed(operator)
     bench.do("delete", "uq", "alice", "bob")
     operator.start()
     eventually(lambda: bench.present("alice") == [False], operator)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from hubquota.cluster.serving import ended
+from tests.testbed.patience import PATIENCE
 
 STUBBORN = """
 import asyncio, logging
@@ -30,7 +31,9 @@ to_the_end(work(), 0.2)
 
 
 def test_a_process_ends_though_a_task_does_not() -> None:
-    done = subprocess.run([sys.executable, "-c", STUBBORN], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", STUBBORN], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert (done.returncode, done.stderr) == (1, "ends, though a part does not\n")
 
 

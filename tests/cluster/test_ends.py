@@ -57,7 +57,7 @@ class World(Bench):
 
     def down(self) -> None:
         """The operator is killed."""
-        self.program.kill()
+        self.killed(self.program)
 
     def up(self) -> None:
         self.program.start()
@@ -147,15 +147,15 @@ def test_a_deleted_pod_ends_with_its_containers_not_when_it_was_told_to_go_nor_w
     at = ago(20)
     world.end("deleted", at)
     world.gone("deleted")
-    assert world.rows.end("deleted") == PodEnd(micros(at), HowEnded.CONTAINERS)
+    assert world.rows.certain_end("deleted") == PodEnd(micros(at), HowEnded.CONTAINERS)
 
 
 def test_a_pod_that_is_taken_away_while_it_runs_ends_when_it_is_gone(world: World) -> None:
     world.placed("taken")
     before = now()
     world.gone("taken")
-    end = world.rows.end("taken")
-    assert (end.how, end.bound) == (HowEnded.DELETED, None)
+    end = world.rows.certain_end("taken")
+    assert end.how is HowEnded.DELETED
     assert before - SECOND < end.at < now()
 
 
@@ -164,8 +164,8 @@ def test_a_pod_whose_containers_never_ran_ends_when_it_is_gone(world: World) -> 
     world.told("never-ran", {"phase": "Pending", "containerStatuses": [container("notebook", waiting={})]})
     before = now()
     world.gone("never-ran")
-    end = world.rows.end("never-ran")
-    assert (end.how, end.bound) == (HowEnded.DELETED, None)
+    end = world.rows.certain_end("never-ran")
+    assert end.how is HowEnded.DELETED
     assert before - SECOND < end.at < now()
 
 
@@ -177,8 +177,8 @@ def test_a_pod_that_is_to_go_lives_until_it_is_gone_however_long_its_node_is_los
     assert world.rows.of("lost")[0].end is None
     before = now()
     world.gone("lost")
-    end = world.rows.end("lost")
-    assert (end.how, end.bound) == (HowEnded.DELETED, None)
+    end = world.rows.certain_end("lost")
+    assert end.how is HowEnded.DELETED
     assert before - SECOND < end.at < now()
 
 
@@ -189,8 +189,8 @@ def test_a_rejected_pod_of_whose_containers_nothing_is_told_ends_when_the_api_se
     world.placed("rejected")
     before = now()
     world.told("rejected", REJECTED)
-    end = world.rows.end("rejected")
-    assert (end.how, end.bound) == (HowEnded.DELETED, None)
+    end = world.rows.certain_end("rejected")
+    assert end.how is HowEnded.DELETED
     assert before - SECOND < end.at < now()
 
 
@@ -201,8 +201,8 @@ def test_also_where_that_was_long_before_the_operator_came_back(world: World) ->
     world.told("rejected-unseen", REJECTED)
     after = now()
     world.up()
-    end = world.rows.end("rejected-unseen")
-    assert (end.how, end.bound) == (HowEnded.DELETED, None)
+    end = world.rows.certain_end("rejected-unseen")
+    assert end.how is HowEnded.DELETED
     assert before - SECOND < end.at < after
 
 
@@ -214,18 +214,18 @@ def test_a_pod_of_a_lost_node_that_is_let_fail_does_not_end_with_its_first_step(
     world.told("orphan", {"containerStatuses": [runs], "initContainerStatuses": [step]})
     before = now()
     world.told("orphan", {"phase": "Failed"})
-    end = world.rows.end("orphan")
-    assert (end.how, end.bound) == (HowEnded.DELETED, None)
+    end = world.rows.certain_end("orphan")
+    assert end.how is HowEnded.DELETED
     assert before - SECOND < end.at < now()
 
 
 def test_an_end_before_the_placement_or_in_the_future_is_when_it_was_heard_and_stays_so(world: World) -> None:
-    for name, at in (("too-early", ago(900)), ("too-late", ago(-20))):
+    for name, seconds in (("too-early", 900), ("too-late", -3600)):
         world.placed(name)
         before = now()
-        world.end(name, at)
-        end = world.rows.end(name)
-        assert (end.how, end.bound) == (HowEnded.RECEIPT, None)
+        world.end(name, ago(seconds))
+        end = world.rows.certain_end(name)
+        assert end.how is HowEnded.RECEIPT
         assert before - SECOND < end.at < now()
         world.gone(name)
         world.placed(f"after-{name}")

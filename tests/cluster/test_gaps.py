@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hubquota.domain.history import HowEnded
+from hubquota.domain.history import HowEnded, PodRecord
 from hubquota.domain.pods import micros
 from tests.cluster.test_ends import World, now
 from tests.cluster.test_operator import POLICY, ago
@@ -28,8 +28,7 @@ class CutOff(World):
     def __init__(self, api: ControlPlane, namespace: str, folder: Path, line: Line) -> None:
         super().__init__(api, namespace, folder)
         through = line.kubeconfig(Path(self.program.env["KUBECONFIG"]), folder / "kubeconfig-line")
-        terms = {"WRITER_LEASE_DURATION": "60", "WRITER_RENEW_DEADLINE": "59", "WRITER_RETRY_PERIOD": "0.5"}
-        terms |= {"RESYNC_INTERVAL": "600", "HEARTBEAT_INTERVAL": "1"}
+        terms = {"RESYNC_INTERVAL": "600", "HEARTBEAT_INTERVAL": "1"}
         told = {f"HUBQUOTA_{name}": value for name, value in terms.items()}
         self.program.env = {**self.program.env, **told, "KUBECONFIG": str(through)}
         self.line = line
@@ -62,6 +61,20 @@ def world(own_control_plane: LocalControlPlane, namespace: str, tmp_path: Path) 
         found.program.kill()
 
 
+def assert_missed(row: PodRecord, seen: int) -> None:
+    """It ended when it was last seen: that is when it was at ``seen``, or later."""
+    assert row.end is not None
+    assert (row.end.how, row.end.at) == (HowEnded.LAST_SEEN, row.last_seen)
+    assert seen <= row.last_seen < bound_of(row)
+
+
+def bound_of(row: PodRecord) -> int:
+    """By when it was gone."""
+    assert row.end is not None
+    assert row.end.bound is not None
+    return row.end.bound
+
+
 def test_what_vanished_in_a_watch_gap_is_found_when_the_pods_are_listed_anew(
     own_control_plane: LocalControlPlane, world: CutOff
 ) -> None:
@@ -78,17 +91,14 @@ def test_what_vanished_in_a_watch_gap_is_found_when_the_pods_are_listed_anew(
     world.gone("replaced")
     world.place("replaced", "replaced", ago(0))
     world.gap(own_control_plane)
-    end = world.rows.end("vanished")
-    assert (end.how, end.at) == (HowEnded.LAST_SEEN, seen["vanished"])
-    assert end.bound is not None
-    assert cut < end.bound < now()
+    vanished = world.rows.ended("vanished")
+    assert_missed(vanished, seen["vanished"])
+    assert cut < bound_of(vanished) < now()
     done = world.rows.end("finished")
     assert (done.how, done.at, done.bound) == (HowEnded.CONTAINERS, micros(at), None)
     assert world.rows.open("stays")
-    first, second = world.rows.of("replaced")
-    assert first.end is not None
-    assert (first.end.how, first.end.at) == (HowEnded.LAST_SEEN, seen["replaced"])
-    assert second.end is None
+    world.rows.when(lambda: [row.end is None for row in world.rows.of("replaced")] == [False, True])
+    assert_missed(world.rows.of("replaced")[0], seen["replaced"])
 
 
 def test_also_where_no_pod_is_left(own_control_plane: LocalControlPlane, world: CutOff) -> None:
@@ -111,8 +121,8 @@ def test_a_pod_that_was_taken_away_while_the_watch_was_only_cut_ended_then_not_w
     after = now()
     world.rows.when(lambda: now() > after + 3_000_000)
     world.line.mend()
-    end = world.rows.end("taken")
-    assert (end.how, end.bound) == (HowEnded.DELETED, None)
+    end = world.rows.certain_end("taken")
+    assert end.how is HowEnded.DELETED
     assert before - 1_000_000 < end.at < after
 
 
@@ -128,7 +138,12 @@ def test_a_policy_that_was_deleted_in_a_gap_stops_nobody_any_more(
     world.do("delete", "qp", "strict")
     world.gap(own_control_plane)
     world.rows.when(lambda: world.status("alice").get("decision") == "Allowed")
-    assert world.rows.policies_held() == {"weekly"}
+    world.rows.when(lambda: world.rows.policies_held() == {"weekly"})
+
+
+def ends(world: World) -> list[int]:
+    """Of the policies that hold no more."""
+    return [revision.end for revision in world.rows.revisions() if revision.end is not None]
 
 
 def test_policies_that_were_deleted_while_the_operator_was_down_hold_no_more_in_the_history_either(
@@ -145,10 +160,8 @@ def test_policies_that_were_deleted_while_the_operator_was_down_hold_no_more_in_
         world.create(POLICY | {"metadata": {"name": "replaced"}})
         before = now()
         world.up()
-        world.rows.when(lambda: world.rows.policies_held() == {"weekly", "replaced"})
-        ends = [revision.end for revision in world.rows.revisions() if revision.end is not None]
-        assert len(ends) == 2
-        assert all(before < end < now() for end in ends)
+        world.rows.when(lambda: len(ends(world)) == 2 and world.rows.policies_held() == {"weekly", "replaced"})
+        assert all(before < end < now() for end in ends(world))
     finally:
         world.down()
 
@@ -194,9 +207,9 @@ def test_pods_of_a_namespace_that_is_deleted_end_as_those_that_are_deleted_one_b
     before = now()
     for name in ("finishes", "is-cut-off"):
         elsewhere.gone(name)
-    done, cut = elsewhere.rows.end("finishes"), elsewhere.rows.end("is-cut-off")
-    assert (done.how, done.at, done.bound) == (HowEnded.CONTAINERS, micros(at), None)
-    assert (cut.how, cut.bound) == (HowEnded.DELETED, None)
+    done, cut = elsewhere.rows.certain_end("finishes"), elsewhere.rows.certain_end("is-cut-off")
+    assert (done.how, done.at) == (HowEnded.CONTAINERS, micros(at))
+    assert cut.how is HowEnded.DELETED
     assert before - 1_000_000 < cut.at < now()
 
 

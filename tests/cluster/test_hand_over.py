@@ -12,6 +12,7 @@ from tests.cluster.test_operator import POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.postgres import Postgres
 from tests.testbed.processes import Program
+from tests.testbed.terms import LASTING, QUICK, Terms
 
 pytestmark = [pytest.mark.cluster, pytest.mark.postgresql]
 
@@ -19,9 +20,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.postgresql]
 class Pair(Bench):
     """A leader and a standby on one PostgreSQL; alice's server runs."""
 
+    terms: Terms = QUICK
+
     def begin(self) -> None:
         self.create(POLICY)
-        self.leader, self.standby = self.operator("leader"), self.operator("standby")
+        self.leader, self.standby = (self.operator(name, self.terms) for name in ("leader", "standby"))
         self.start = ago(900)
         self.place("jupyter-alice", "alice", self.start)
         self.leader.start()
@@ -34,9 +37,13 @@ class Pair(Bench):
 
 
 @pytest.fixture
-def pair(api: ControlPlane, namespace: str, tmp_path: Path, postgres: Postgres) -> Iterator[Pair]:
+def pair(
+    api: ControlPlane, namespace: str, tmp_path: Path, postgres: Postgres, request: pytest.FixtureRequest
+) -> Iterator[Pair]:
+    """``request.param``: the terms of their Lease."""
     url = postgres.database()
     found = Pair(api, namespace, tmp_path, url)
+    found.terms = getattr(request, "param", QUICK)
     found.begin()
     yield found
     for program in (found.leader, found.standby):
@@ -66,6 +73,7 @@ def test_a_leader_that_slept_through_its_lease_wakes_up_and_writes_nothing(pair:
     assert pair.exact(end)
 
 
+@pytest.mark.parametrize("pair", [LASTING], indirect=True, ids=["lasting"])
 def test_a_leader_that_was_taken_for_dead_is_kept_from_the_ledger_by_the_database(pair: Pair) -> None:
     """Its Lease is still its own, as far as it knows: another operator has another one by mistake."""
     third = pair.operator("third")

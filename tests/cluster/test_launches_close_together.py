@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hubquota.domain.pods import micros
-from tests.cluster.test_caps import PATIENT, Watched
+from tests.cluster.test_caps import Watched
 from tests.cluster.test_operator import POLICY, ago, eventually
 from tests.hub.real_api import account_of_hub, asking, launched
 from tests.testbed.control_plane import NODE, ControlPlane
@@ -24,7 +24,7 @@ class Bench(Watched):
     account: Path
 
     def begin(self) -> None:
-        self.program = self.started(**PATIENT, resync_interval=5)
+        self.program = self.started(resync_interval=5)
         self.account = account_of_hub(self.api, self.namespace)
         self.create(POLICY)
         for name, scope, most in (("one", {"users": ["alice"]}, 1), ("two", {"users": ["bob", "carol", "dave"]}, 2)):

@@ -99,6 +99,8 @@ def test_hubs_come_and_go_with_their_label(bench: Labelled) -> None:
         assert program.last_words(100_000).count("told to stop") == 0
         bench.namespace = first.namespace  # whose series have ended
         assert bench.metric("heartbeat_timestamp_seconds") == -1
+        bench.namespace = second.namespace
+        assert bench.metric("heartbeat_timestamp_seconds") > 0
     finally:
         program.stop()
     assert "told to stop" in program.last_words()

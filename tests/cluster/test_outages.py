@@ -1,6 +1,7 @@
 """The ledger's database goes away and comes back: metering, statuses and heartbeats go on, and all is written after."""
 
 import contextlib
+import http.client
 import json
 import resource
 import sqlite3
@@ -17,12 +18,11 @@ from hubquota.domain.pods import micros
 from tests.cluster.test_caps import Watched
 from tests.cluster.test_operator import POLICY, ago, eventually
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.patience import until
 from tests.testbed.postgres import Postgres
 from tests.testbed.processes import Program
 
 pytestmark = pytest.mark.cluster
-#: A database that hangs is given up after 12 s.
-PATIENCE = 60
 ENDS = "SELECT name, finished, how_ended FROM pods ORDER BY name"
 
 
@@ -31,14 +31,14 @@ class Cut(Watched):
 
     def away(self) -> None:
         """Whether it is said on every way: metric, condition, heartbeat, readiness."""
-        eventually(lambda: self.metric("ledger_available") == 0, self.program, PATIENCE)
+        eventually(lambda: self.metric("ledger_available") == 0, self.program)
         eventually(lambda: self.ledger_away() == "True", self.program)
         eventually(lambda: "hubquota.dev/ledger-away-since" in self.heartbeat(), self.program)
         eventually(lambda: self.ready() == (503, f"hub {self.namespace}: {AWAY}\n"), self.program)
 
     def back(self) -> None:
         """The same of its return."""
-        eventually(lambda: self.metric("ledger_available") == 1, self.program, PATIENCE)
+        eventually(lambda: self.metric("ledger_available") == 1, self.program)
         eventually(lambda: self.ledger_away() != "True", self.program)
         eventually(lambda: "hubquota.dev/ledger-away-since" not in self.heartbeat(), self.program)
         eventually(lambda: self.ready() == (200, "ok\n"), self.program)
@@ -51,7 +51,8 @@ class Cut(Watched):
         self.place("jupyter-alice", "alice", self.start)
         self.place("jupyter-bob", "bob", self.start)
         self.end("jupyter-bob", self.end_of_bob)
-        eventually(lambda: self.used_seconds("alice") > 0 and self.used_seconds("bob") > 0, self.program)
+        eventually(lambda: self.used_seconds("alice") > 0 and self.is_exact("bob", self.end_of_bob), self.program)
+        eventually(lambda: self.metric("heartbeat_timestamp_seconds") > 0, self.program)
 
     def goes_on(self) -> None:
         """Alice's server ends, and carol's, who is new, is seen: both while the database is away."""
@@ -80,7 +81,7 @@ class Cut(Watched):
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, refused.read().decode()
-        except urllib.error.URLError:
+        except (OSError, http.client.HTTPException):
             return 0, ""
 
 
@@ -123,6 +124,14 @@ def hanging(server: Postgres) -> Iterator[None]:
     server.resume()
 
 
+def is_read_only(server: Postgres) -> str:
+    """What a new connection is told; those that are open have been told by then."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        told = connection.execute("SHOW default_transaction_read_only").fetchone()
+    assert told is not None
+    return str(told[0])
+
+
 @contextlib.contextmanager
 def read_only(server: Postgres) -> Iterator[None]:
     """As a standby is, or a primary whose disk is nearly full."""
@@ -132,6 +141,7 @@ def read_only(server: Postgres) -> Iterator[None]:
             connection.execute("SET default_transaction_read_only = off")
             connection.execute(to.format(value))
             connection.execute("SELECT pg_reload_conf()")
+        until(lambda value=value: is_read_only(server) == value)  # type: ignore[misc]
         if then:
             yield
 
@@ -196,7 +206,7 @@ def test_an_operator_that_is_started_without_its_database_waits_for_it_and_says_
 ) -> None:
     bench.database = own_postgres.database()
     bench.begin()
-    bench.program.kill()
+    bench.killed(bench.program)
     with stopped(own_postgres):
         bench.program.start()
         eventually(lambda: bench.ready() == (503, "waits for the ledger\n"), bench.program)
@@ -212,14 +222,14 @@ def test_one_whose_database_goes_away_while_it_starts_tells_nobody_a_standing_th
 ) -> None:
     bench.database = own_postgres.database()
     bench.begin()
-    bench.program.kill()
+    bench.killed(bench.program)
     before = bench.status("bob")
     with psycopg.connect(bench.database) as holder:
         holder.execute("LOCK TABLE pods IN ACCESS EXCLUSIVE MODE")
         bench.program.start()
         told = f"hub {bench.namespace}: its past is being read\n"
-        eventually(lambda: "waits for the ledger" in bench.program.last_words(), bench.program, PATIENCE)
+        eventually(lambda: "waits for the ledger" in bench.program.last_words(), bench.program)
         assert bench.ready() == (503, told)
         assert bench.status("bob") == before
-    eventually(lambda: bench.ready() == (200, "ok\n"), bench.program, PATIENCE)
+    eventually(lambda: bench.ready() == (200, "ok\n"), bench.program)
     assert bench.is_exact("bob", bench.end_of_bob)

@@ -90,7 +90,7 @@ def test_of_one_pod_one_event_is_written_also_after_a_restart_and_with_another_f
 ) -> None:
     bench.put("bad", {USER: "eve", GROUPS: "{"}, {}, ago(60))
     eventually(lambda: len(bench.events()) == 1, operator)
-    operator.kill()
+    bench.killed(operator)
     operator.start()
     eventually(lambda: bench.metric("poison_pods_total") == 1, operator)
     bench.do("annotate", "pod", "bad", f"{GROUPS}=3", "--overwrite")

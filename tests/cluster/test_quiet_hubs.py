@@ -56,4 +56,5 @@ async def test_where_nobody_is_refused_the_watch_is_taken_up_anew_and_never_give
     following.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await following
-    assert (counted.ended, caplog.messages) == (3, [])
+    assert counted.ended >= 3
+    assert caplog.messages == []

@@ -36,7 +36,7 @@ async def test_many_requests_become_two_writes_the_first_at_once() -> None:
             scheduler.request(A)
         scheduler.request(("user", "b"))
         await holds(lambda: written.count(A) == 2 and ("user", "b") in written)
-        assert written == [A, ("user", "b"), A]
+        assert (written[0], written.count(A), written.count(("user", "b"))) == (A, 2, 1)
 
 
 async def test_what_is_due_later_is_written_later_and_sooner_when_asked() -> None:
@@ -141,6 +141,8 @@ async def test_what_happens_does_not_wait_for_those_whose_amounts_only_grow_olde
     async def write(key: Key) -> float | None:
         await gate.wait()
         written.append(key)
+        if len(written) == len(many):
+            gate.clear()
         return 0.3 if written.count(key) == 1 and key != A else None
 
     many: list[Key] = [("user", str(i)) for i in range(100)]
@@ -148,7 +150,6 @@ async def test_what_happens_does_not_wait_for_those_whose_amounts_only_grow_olde
         for key in many:
             scheduler.request(key)
         await holds(lambda: len(written) == 100)
-        gate.clear()
         await holds(lambda: len(scheduler._busy) == 8)
         loop = asyncio.get_running_loop()
         until_then = loop.time() + 0.3
@@ -177,7 +178,7 @@ async def test_they_wait_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
         for n in range(16):
             scheduler.request(("user", str(n)))
         await holds(lambda: written.count(A) == 2)
-        assert len(written) > 100
+        assert written.index(A, 1) > 16
 
 
 async def test_what_is_late_is_known_once_it_has_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +194,7 @@ async def test_what_is_late_is_known_once_it_has_waited_too_long(monkeypatch: py
     done: list[int] = []
     async with running(write) as scheduler:
         scheduler.request(A)
-        await holds(lambda: len(done) == 1 and scheduler.lag() == 0)
+        await holds(lambda: len(done) == 1)
         await holds(lambda: scheduler.lag() > 0)
         gate.set()
         await holds(lambda: len(done) == 2 and scheduler.lag() == 0)

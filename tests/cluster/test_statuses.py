@@ -83,8 +83,7 @@ def test_a_status_that_is_believed_at_a_restart_is_compared_once_the_hub_is_serv
     operator = bench.started(heartbeat_interval=1)
     try:
         eventually(lambda: len(bench.names()) == 2 and enforced(bench)(), operator)
-        lease = ("get", "lease", "hubquota-heartbeat", "-o", "json")
-        eventually(lambda: "hubquota.dev/reflects" in bench.do(*lease), operator)
+        eventually(lambda: "hubquota.dev/reflects" in json.dumps(bench.read("lease", "hubquota-heartbeat")), operator)
         operator.stop()
         told = json.dumps({"status": {"summary": "nonsense"}})
         bench.do("patch", "uq", "alice", "--subresource=status", "--type=merge", "-p", told)
@@ -94,6 +93,7 @@ def test_a_status_that_is_believed_at_a_restart_is_compared_once_the_hub_is_serv
         eventually(lambda: bench.metric("heartbeat_timestamp_seconds") > 0, operator)
         assert statuses(bench)["bob"] == before["bob"]
         # The policies count everybody, also whom nothing was written of.
+        eventually(lambda: bench.metric("statuses_written_total", kind="quotapolicies") > 0, operator)
         eventually(lambda: bench.condition("qp", "weekly", "Enforced")["status"] == "True", operator)
         assert bench.read("qp", "weekly")["status"]["users"] == 2
     finally:
@@ -106,7 +106,7 @@ def test_an_edit_that_touches_many_is_told_first_to_those_whom_it_stops(bench: W
         finished(bench, f"user{i:02}", 3600 if i % 8 == 7 else 36)
     operator = bench.started()
     try:
-        eventually(lambda: len(bench.names()) == 40 and enforced(bench)(), operator, 60)
+        eventually(lambda: len(bench.names()) == 40 and enforced(bench)(), operator)
         assert all(uq.get("status", {}).get("decision") for uq in statuses(bench).values())
         limit(bench, "0.5")
         eventually(enforced(bench), operator)

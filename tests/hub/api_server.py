@@ -168,6 +168,11 @@ def real_spawner(monkeypatch: pytest.MonkeyPatch, **more: Any) -> Any:  # noqa: 
     return real
 
 
+def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
+    """The hook, with a deadline that a crowded machine meets."""
+    return hook.Gate(hook.HubQuota(**{"timeout": 20.0} | traits), None)
+
+
 def known(user: str = "alice", *quotas: Json, groups: tuple[str, ...] = ()) -> Json:
     """A UserQuota that the operator has answered."""
     meta = {"name": hook.user_quota_name(user), "generation": 1}

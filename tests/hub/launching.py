@@ -1,13 +1,13 @@
 """What tests of launches share: policies, and waiting for what the operator and the hub do."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx
 
 from tests.testbed.hub import HubRunner
-from tests.testbed.patience import until
+from tests.testbed.patience import PATIENCE, until
 from tests.testbed.stage import Stage, policy
 
 MESSAGE: Final = "Ask <it@uni.edu> or see https://it.uni.edu/quotas"
@@ -67,11 +67,24 @@ def words(stage: Stage) -> str:
 @contextmanager
 def logged_in(hub: HubRunner, user: str) -> Iterator[httpx.Client]:
     """A user in a browser."""
-    with httpx.Client(base_url=hub.url, follow_redirects=True, timeout=30) as browser:
+    with httpx.Client(base_url=hub.url, follow_redirects=True, timeout=PATIENCE) as browser:
         browser.get("/hub/login")
         form = {"username": user, "password": "demo", "_xsrf": xsrf(browser)}
         assert browser.post("/hub/login?next=/hub/home", data=form).status_code == 200
         yield browser
+
+
+def at_once(ask: Callable[[], httpx.Response], hub: HubRunner) -> httpx.Response:
+    """The page that answers a launch itself: after a second, which a crowded machine may take, the hub goes on to
+    another one, of the launch under way."""
+    pages: list[httpx.Response] = []
+
+    def answered() -> bool:
+        pages.append(ask())
+        return "spawn-pending" not in pages[-1].url.path
+
+    until(answered, hub.program.last_words)
+    return pages[-1]
 
 
 def xsrf(browser: httpx.Client) -> str:

@@ -15,7 +15,24 @@ from tests.testbed.stage import Stage, policy
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
 MANY = "".join(f'c.JupyterHub.load_groups["g{n:03}"] = {{"users": ["alice"]}}\n' for n in range(300)) + (
     'c.JupyterHub.load_groups["zz-staff"] = {"users": ["alice"]}\n'
+    "c.HubQuota.timeout = c.HubQuota.first_launch_timeout = 60  # a crowded machine is slow, not wrong\n"
 )
+#: The server of the user "reader" starts when its launch's progress is read: else a test may come too late for that.
+WATCHED = """
+import asyncio
+from kubespawner import KubeSpawner
+class Watched(KubeSpawner):
+    async def progress(self):
+        async for event in super().progress():
+            self.was_read = True
+            yield event
+async def begin(spawner, pod):
+    while spawner.user.name == "reader" and not getattr(spawner, "was_read", False):
+        await asyncio.sleep(0.05)
+    return pod
+c.JupyterHub.spawner_class = Watched
+c.KubeSpawner.modify_pod_hook = begin
+"""
 
 
 def user_quota(name: str, user: str) -> dict[str, Any]:
@@ -34,7 +51,7 @@ def eventually(check: Callable[[], bool], stage: Stage) -> None:
 
 @pytest.fixture
 def stage(api: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(api, namespace, tmp_path / "stage", MANY)
+    made = Stage(api, namespace, tmp_path / "stage", MANY + WATCHED)
     made.operator.env = {**made.operator.env, "HUBQUOTA_MAX_USER_QUOTAS": "2"}
     try:
         yield made
@@ -79,7 +96,7 @@ def test_a_user_quota_of_somebody_else_is_not_believed_and_one_that_is_ignored_i
 
 def test_a_launch_mends_a_user_quota_that_an_older_crd_let_through(stage: Stage) -> None:
     stage.apply(memory(everyone=True))
-    made = user_quota("bob", "bob")
+    made = user_quota("reader", "reader")
     made["spec"] |= {"groups": ["students"], "groupsObservedAt": "2026-03-01T09:00:00Zt"}
     with older_crd(stage.api):
         eventually(
@@ -89,8 +106,8 @@ def test_a_launch_mends_a_user_quota_that_an_older_crd_let_through(stage: Stage)
             stage,
         )
     stage.start()
-    eventually(lambda: stage.get("uq", "bob").get("status", {}).get("decision") == "Ignored", stage)
-    events = stage.hub.launch("bob")
+    eventually(lambda: stage.get("uq", "reader").get("status", {}).get("decision") == "Ignored", stage)
+    events = stage.hub.launch("reader")
     assert events[-1].get("ready")
     assert any("GiB-hours left" in event["message"] for event in events)
-    assert stage.get("uq", "bob")["status"]["decision"] == "Allowed"
+    assert stage.get("uq", "reader")["status"]["decision"] == "Allowed"

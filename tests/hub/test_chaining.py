@@ -15,7 +15,7 @@ from tornado.web import HTTPError
 from traitlets.config import Config
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, known, real_spawner, serving, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, gate, known, real_spawner, serving, spawner, used_up
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ async def test_names_of_every_kind_come_onto_the_pod_as_they_are(api: FakeApi, n
         return pod
 
     starting = spawner("alice", name, modify_pod_hook=earlier, user_options={"team": name})
-    await hook.Gate(hook.HubQuota(launch_group="team", primehub_annotation=True), None).pre_spawn(starting)
+    await gate(launch_group="team", primehub_annotation=True).pre_spawn(starting)
     pod = SimpleNamespace(metadata=SimpleNamespace(annotations=None))
     marks = (await starting.modify_pod_hook(starting, pod)).metadata.annotations
     assert marks["theirs"] == "kept"
@@ -158,7 +158,7 @@ async def test_names_of_every_kind_come_onto_the_pod_as_they_are(api: FakeApi, n
 
 async def test_a_pod_that_is_a_dict_is_marked_too_and_what_is_none_is_left_alone(api: FakeApi) -> None:
     starting = spawner(modify_pod_hook=lambda _, pod: pod)
-    await hook.Gate(hook.HubQuota(), None).pre_spawn(starting)
+    await gate().pre_spawn(starting)
     pod: Json = {"metadata": {"annotations": {"a": "b"}}}
     marks = (await starting.modify_pod_hook(starting, pod))["metadata"]["annotations"]
     assert marks["a"] == "b"
@@ -177,7 +177,7 @@ async def test_a_profile_s_own_modify_pod_hook_runs_and_the_pod_is_marked_all_th
 
     override = {"modify_pod_hook": lambda _: theirs, "mem_guarantee": "2G"}
     real = real_spawner(monkeypatch, profile_list=[{"display_name": "Own", "kubespawner_override": override}])
-    await hook.Gate(hook.HubQuota(namespace="hub"), None).pre_spawn(real)
+    await gate(namespace="hub").pre_spawn(real)
     await real.load_user_options()  # as KubeSpawner does when it starts
     pod: Json = {"metadata": {"annotations": {}}}
     marks = (await real.modify_pod_hook(real, pod))["metadata"]["annotations"]
@@ -203,7 +203,7 @@ async def test_a_group_that_is_not_the_user_s_is_refused_in_few_words_and_escape
     for option in ("team", lambda s: s.user_options["team"]):
         starting = spawner("alice", "students", user_options={"team": evil})
         with pytest.raises(HTTPError) as refused:
-            await hook.Gate(hook.HubQuota(launch_group=option), None).pre_spawn(starting)
+            await gate(launch_group=option).pre_spawn(starting)
         assert (refused.value.status_code, refused.value.reason) == (403, "compute-quota-foreign-group")
         assert "choose one of your own groups" in refused.value.jupyterhub_message
         assert len(refused.value.jupyterhub_message) < 300
@@ -213,13 +213,13 @@ async def test_a_group_that_is_not_the_user_s_is_refused_in_few_words_and_escape
 async def test_a_profile_that_the_hub_does_not_have_is_worth_no_exception(api: FakeApi) -> None:
     api.quotas["alice"] = known("alice", used_up(api, exceptProfiles=["small"]))
     with pytest.raises(HTTPError):
-        await hook.Gate(hook.HubQuota(), None).pre_spawn(spawner(user_options={"profile": "small"}))
+        await gate().pre_spawn(spawner(user_options={"profile": "small"}))
 
 
 async def test_a_user_s_own_namespace_is_not_the_hub_s(api: FakeApi) -> None:
     own: Json = {"enable_user_namespaces": True, "_namespace_default": lambda: "hub"}
     starting = spawner(**own | {"namespace": "hub-alice"})
-    await hook.Gate(hook.HubQuota(failover_open=False), None).pre_spawn(starting)
+    await gate(failover_open=False).pre_spawn(starting)
 
 
 @pytest.mark.parametrize("by", ["an earlier hook", "a profile"])
@@ -262,7 +262,7 @@ def test_whatever_json_a_user_sends_a_launch_is_judged_or_refused(options: objec
             api = FakeApi()
             api.quotas["alice"] = known()
             async with serving(api, patch):
-                judging = hook.Gate(hook.HubQuota(launch_group="team", failover_open=False), None)
+                judging = gate(launch_group="team", failover_open=False)
                 starting = judging.pre_spawn(spawner("alice", user_options=options))
                 [raised] = await asyncio.gather(starting, return_exceptions=True)
                 return raised
@@ -288,7 +288,7 @@ async def test_no_options_have_a_launch_judged_by_failover_open(
     real = real_spawner(monkeypatch, profile_list=[{"display_name": "Small"}])
     real.user_options = options
     with pytest.raises(HTTPError) as refused:
-        await hook.Gate(hook.HubQuota(launch_group="team", namespace="hub"), None).pre_spawn(real)
+        await gate(launch_group="team", namespace="hub").pre_spawn(real)
     assert refused.value.status_code == 400
     assert len(refused.value.jupyterhub_message) < 1000
     assert api.asked == 0

@@ -128,15 +128,17 @@ async def test_but_not_for_ever_nor_where_it_answers_nobody(
 async def test_nobody_looks_for_themselves_beside_a_watch_that_tells_of_others(
     api: FakeApi, passing: Passing, waiting: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hook, "_DOUBT_SECONDS", 10.0)
+    monkeypatch.setattr(hook, "_DOUBT_SECONDS", 100.0)
     api.policies = [POOL]
-    heard, waits = begun("heard", "waits", wait=600)
+    heard, waits = begun("heard", "waits", wait=3600)
     await holds(lambda: len(waiting) == 2)
     looks = api.asked_for(OWN)
-    await passing(5)
+    await passing(50)
     api.answer("heard", known("heard")["status"])
     await heard
-    await passing(18)  # the second look would be due: the first time of two was over with the news of its own UserQuota
+    await passing(
+        180
+    )  # the second look would be due: the first time of two was over with the news of its own UserQuota
     api.answer("waits", known("waits")["status"])
     await waits
     assert api.asked_for(OWN) == looks

@@ -14,7 +14,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, known, real_spawner, spawner, used_up
+from tests.hub.api_server import FakeApi, gate, known, real_spawner, spawner, used_up
 from tests.testbed.patience import holds
 
 LIMIT = 5
@@ -44,7 +44,7 @@ class Hub5:
 
     async def _spawn(self, starting: Any) -> None:  # noqa: ANN401
         try:
-            await hook.Gate(hook.HubQuota(), None).pre_spawn(starting)
+            await gate().pre_spawn(starting)
         finally:
             self.refused += 1
             await self.stopped.wait()
@@ -94,7 +94,7 @@ async def test_a_launch_that_no_page_asked_for_is_refused_too(
     if major == 5:
         monkeypatch.setattr(hook, "SpawnException", None)
     with pytest.raises(HTTPError) as refused:
-        await hook.Gate(hook.HubQuota(), None).pre_spawn(spawner(handler=None))
+        await gate().pre_spawn(spawner(handler=None))
     assert refused.value.status_code == 403
     assert "Your quota is used up" in refused.value.jupyterhub_message
 
@@ -118,7 +118,7 @@ async def test_options_that_cannot_be_started_are_the_user_s_to_mend_and_no_fail
         raise fault
 
     before = REGISTRY.get_sample_value("hubquota_hook_refused_total", {"reason": hook.UNUSABLE}) or 0
-    judging = hook.Gate(hook.HubQuota(failover_open=is_open), None)
+    judging = gate(failover_open=is_open)
     with pytest.raises(HTTPError) as refused:
         await judging.pre_spawn(spawner(load_user_options=load_user_options))
     assert (refused.value.status_code, refused.value.reason) == (400, "server-options-unusable")
@@ -146,7 +146,7 @@ async def test_a_callable_for_the_group_that_fails_at_the_options_has_the_user_c
     async def awaited(starting: Any) -> str:  # noqa: ANN401
         return launch_group(starting)
 
-    judging = hook.Gate(hook.HubQuota(launch_group=awaited if later else launch_group), None)
+    judging = gate(launch_group=awaited if later else launch_group)
     with pytest.raises(HTTPError) as refused:
         await judging.pre_spawn(spawner(user_options=options))
     assert (refused.value.status_code, refused.value.reason) == (400, "server-options-unusable")
@@ -173,7 +173,7 @@ async def started_with(monkeypatch: pytest.MonkeyPatch, **chosen: str) -> HTTPEr
     starting = real_spawner(monkeypatch, config=c)
     starting.user_options = {f"{name}--unlisted-choice": value for name, value in chosen.items()} | {"profile": "own"}
     with pytest.raises(HTTPError) as refused:
-        await hook.Gate(hook.HubQuota(), None).pre_spawn(starting)
+        await gate().pre_spawn(starting)
     found: HTTPError = refused.value
     return found
 
@@ -214,14 +214,14 @@ async def test_what_an_admin_s_profiles_raise_for_the_hub_is_raised_unchanged(ap
         raise full
 
     with pytest.raises(HTTPError) as raised:
-        await hook.Gate(hook.HubQuota(), None).pre_spawn(spawner(load_user_options=load_user_options))
+        await gate().pre_spawn(spawner(load_user_options=load_user_options))
     assert raised.value is full
 
 
 async def retry_after(user: str, api: FakeApi) -> int:
     api.quotas[hook.user_quota_name(user)] = known(user, used_up(api))
     with pytest.raises(HTTPError) as refused:
-        await hook.Gate(hook.HubQuota(), None).pre_spawn(spawner(user))
+        await gate().pre_spawn(spawner(user))
     return int(refused.value.headers["Retry-After"])
 
 
@@ -233,7 +233,7 @@ async def test_a_class_does_not_come_back_in_one_second_and_nobody_too_early(api
 
 
 async def test_who_comes_at_the_very_second_that_was_told_is_let_through(api: FakeApi) -> None:
-    judging = hook.Gate(hook.HubQuota(), None)
+    judging = gate()
     api.now += timedelta(seconds=7199)
     api.beat = api.now
     with pytest.raises(HTTPError):
@@ -256,5 +256,5 @@ async def test_what_is_used_up_as_the_operator_answers_is_used_up_whatever_its_c
         api.quotas["alice"]["status"] = status | {"pools": ["pool"]}
     else:
         api.quotas["alice"]["status"] = status | {"asOf": at, "quotas": [quota]}
-    told = await asyncio.gather(hook.Gate(hook.HubQuota(), None).pre_spawn(spawner()), return_exceptions=True)
+    told = await asyncio.gather(gate().pre_spawn(spawner()), return_exceptions=True)
     assert [isinstance(one, HTTPError) for one in told] == [refused]

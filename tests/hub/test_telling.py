@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, known, spawner, used_up
+from tests.hub.api_server import FakeApi, Json, gate, known, spawner, used_up
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.manifests import give_rights
 from tests.testbed.patience import holds
@@ -30,10 +30,6 @@ QUOTA |= {"unit": "GiB-hours", "enforcement": "Deny"}
 @pytest.fixture
 def fake(fake_api: FakeApi) -> FakeApi:
     return fake_api
-
-
-def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
-    return hook.Gate(hook.HubQuota(**traits), None)
 
 
 def told(event: Json) -> Json:

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.hub.conftest import Together
-from tests.hub.launching import logged_in, standing, words, xsrf
-from tests.testbed.patience import until
+from tests.hub.launching import at_once, logged_in, standing, words, xsrf
+from tests.testbed.patience import PATIENCE, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
 ON_A_PAGE = (
@@ -47,6 +47,12 @@ def pending(together: Together, user: str) -> list[str]:
     """The servers of a user that are on their way, or end."""
     servers = together.stage.hub.request("GET", f"/users/{user}")[1]["servers"]
     return [name for name, server in servers.items() if server["pending"]]
+
+
+def ready(together: Together, user: str) -> bool:
+    """Whether a user's server runs, as the hub has it."""
+    servers = together.stage.hub.request("GET", f"/users/{user}")[1]["servers"]
+    return bool(servers.get("", {}).get("ready"))
 
 
 def log(together: Together) -> str:
@@ -126,7 +132,7 @@ def test_a_hub_as_z2jh_sets_it_up_refuses_in_the_progress_and_on_the_pages_after
 def test_a_hub_that_waits_refuses_over_rest_and_says_when_to_try_again(together: Together, server: str) -> None:
     hub = together.waiting
     refused = httpx.post(
-        f"{hub.url}/hub/api/users/alice/{server}", headers={"Authorization": f"token {hub.token}"}, timeout=30
+        f"{hub.url}/hub/api/users/alice/{server}", headers={"Authorization": f"token {hub.token}"}, timeout=PATIENCE
     )
     assert refused.status_code == 403, refused.text
     assert re.fullmatch(BY_A_TEMPLATE, refused.json()["message"]), refused.text
@@ -136,10 +142,11 @@ def test_a_hub_that_waits_refuses_over_rest_and_says_when_to_try_again(together:
 def test_a_hub_that_waits_refuses_on_the_form_and_where_a_link_starts_a_server(together: Together) -> None:
     with logged_in(together.waiting, "alice") as browser:
         browser.get("/hub/spawn/alice")
-        page = browser.post("/hub/spawn/alice", data={"_xsrf": xsrf(browser), "profile": "small"})
+        form = {"_xsrf": xsrf(browser), "profile": "small"}
+        page = at_once(lambda: browser.post("/hub/spawn/alice", data=form), together.waiting)
         assert re.search(BY_A_TEMPLATE, html.unescape(page.text)), page.text
         assert "<it@" not in page.text
-        page = browser.get("/hub/spawn/alice?profile=small")
+        page = at_once(lambda: browser.get("/hub/spawn/alice?profile=small"), together.waiting)
         assert re.search(BY_A_TEMPLATE, html.unescape(page.text)), page.text
 
 
@@ -219,7 +226,7 @@ def test_a_hub_that_is_started_again_keeps_its_servers_and_refuses_as_before(tog
     running = standing(stage, "zoe")["running"]
     stage.hub.stop()
     stage.hub.start()
-    assert stage.hub.request("GET", "/users/zoe")[1]["servers"][""]["ready"]
+    until(lambda: ready(together, "zoe"), lambda: words(stage))  # hubs check many servers behind their start
     assert stage.hub.launch("alice")[-1]["failed"]
     assert stage.hub.launch("zoe", "second")[-1].get("ready")
     assert stage.get("pod", "jupyter-zoe")["metadata"]["uid"] == before

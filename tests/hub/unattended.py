@@ -49,13 +49,13 @@ class Unattended:
     def apply(self, *objects: Json) -> None:
         """Apply objects in the namespace. Raises httpx.HTTPError with the API server's words."""
         for body in objects:
-            self._objects.apply(body)
+            self._shows(self._objects.apply(body))
 
     def user_quota(self, user: str, status: Json) -> None:
         """Write what an operator says of a user, whose name is a plain one."""
         made: Json = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota", "metadata": {"name": user}}
         self.apply(made | {"spec": {"user": user, "groups": []}})
-        self._objects.patch("uq", user, {"status": status}, "status")
+        self._shows(self._objects.patch("uq", user, {"status": status}, "status"))
 
     def has_pod(self, user: str) -> bool:
         """Whether the launch of a user went on."""
@@ -91,6 +91,16 @@ class Unattended:
         with older_crd(self.api):
             yield
 
+    def _shows(self, made: Json) -> None:
+        """Wait until an object is told as it is now to those who take what the watch cache has, as hooks do."""
+        kind = {"QuotaPolicy": "qp", "UserQuota": "uq", "Lease": "lease"}[made["kind"]]
+
+        def shows() -> bool:
+            found = self._objects.cached(kind, made["metadata"]["name"]).get("metadata", {})
+            return int(found.get("resourceVersion", "0")) >= int(made["metadata"]["resourceVersion"])
+
+        self._until(shows)
+
     def _serve(self, served: bool) -> None:
         patch = json.dumps([{"op": "replace", "path": "/spec/versions/0/served", "value": served}])
         for plural in ("quotapolicies", "userquotas"):
@@ -102,9 +112,8 @@ class Unattended:
         return self.api.calls.answer("GET", path).is_success is served
 
     def _may_read(self) -> bool:
-        whose = f"system:serviceaccount:{self.namespace}:hub"
-        asked = self.api.kubectl("auth", "can-i", "get", "userquotas.hubquota.dev", "-n", self.namespace, "--as", whose)
-        return asked.stdout.strip() == "yes"
+        rule = {"verbs": ["get"], "apiGroups": ["hubquota.dev"], "resources": ["userquotas"]}
+        return self._objects.allows(f"system:serviceaccount:{self.namespace}:hub", rule)
 
     def _until(self, check: Callable[[], bool]) -> None:
         until(check, lambda: "the API server does not take it")

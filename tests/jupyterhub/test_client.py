@@ -187,7 +187,7 @@ async def test_a_hub_that_is_away_or_hangs_or_tells_too_much_is_given_up(
     fake.has(alice=["x" * 200] * 100)
     monkeypatch.setattr(client, "_MOST_BYTES", 10_000)
     with pytest.raises(HubApiError, match="larger than"):
-        await listed(given_up)
+        await listed(given_up.model_copy(update={"hub_api_timeout": 60}))
 
 
 async def test_pages_without_end_and_users_without_number_are_given_up(

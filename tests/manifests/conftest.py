@@ -8,6 +8,7 @@ import pytest
 
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.manifests import give_rights
+from tests.testbed.patience import until
 from tests.testbed.rest import Json, Rest
 
 #: A call as an account of the namespace: method, path, body; returns the HTTP status and the API server's answer.
@@ -18,8 +19,19 @@ Ask = Callable[..., Awaitable[tuple[int, Json]]]
 def granted(api: ControlPlane, namespace: str) -> str:
     """A namespace with our Roles in it, and the service account that z2jh makes."""
     give_rights(api, namespace)
-    assert api.kubectl("create", "serviceaccount", "hub", "-n", namespace).returncode == 0
+    api.objects(namespace).create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "hub"}})
     return namespace
+
+
+def allow(api: ControlPlane, namespace: str, name: str, rule: Json, account: str) -> None:
+    """Give a service account of the namespace a Role of one rule, and wait until it holds."""
+    meta, rbac = {"name": name}, "rbac.authorization.k8s.io"
+    objects = api.objects(namespace)
+    objects.apply({"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": [rule]})
+    binding: Json = {"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": meta}
+    binding |= {"subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]}
+    objects.apply(binding | {"roleRef": {"apiGroup": rbac, "kind": "Role", "name": name}})
+    until(lambda: objects.allows(f"system:serviceaccount:{namespace}:{account}", rule))
 
 
 @pytest.fixture

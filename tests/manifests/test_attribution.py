@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.manifests.conftest import Ask
+from tests.manifests.conftest import Ask, allow
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.hub import ROOT
 from tests.testbed.manifests import MANIFESTS, apply_cluster
@@ -23,6 +23,8 @@ pytestmark = pytest.mark.cluster
 OURS = "hubquota.dev/user"
 KUBESPAWNER = "hub.jupyter.org/username"
 PRIMEHUB = "primehub.io/usage"
+#: What z2jh lets a hub do with pods, as far as it matters here.
+PODS: Json = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "patch"]}
 GUIDE = ROOT / "docs" / "attribution.md"
 
 
@@ -57,11 +59,7 @@ async def test_nobody_changes_whose_a_pod_is_by_any_way_to_write_one(
     api: ControlPlane, guarded: str, ask_as: Ask
 ) -> None:
     pods = f"/api/v1/namespaces/{guarded}/pods"
-    assert (
-        api.kubectl("create", "role", "z2jh", "--verb=create,patch", "--resource=pods", "-n", guarded).returncode == 0
-    )
-    bind = ("create", "rolebinding", "z2jh", "--role=z2jh", f"--serviceaccount={guarded}:hub", "-n", guarded)
-    assert api.kubectl(*bind).returncode == 0
+    allow(api, guarded, "z2jh", PODS, "hub")
     assert (await ask_as("hub", "POST", pods, pod(**{KUBESPAWNER: "alice"})))[0] == 200
     for account, path in (("hub", f"{pods}/p"), ("admin", f"{pods}/p"), ("admin", f"{pods}/p/status")):
         for change in ({KUBESPAWNER: "bob"}, {KUBESPAWNER: None}, {OURS: "bob"}):
@@ -75,12 +73,8 @@ async def test_nobody_changes_whose_a_pod_is_by_any_way_to_write_one(
 async def test_whoever_gives_a_pod_its_node_gives_it_no_user(
     api: ControlPlane, guarded: str, ask_as: Ask, path: str
 ) -> None:
-    for what in (
-        ("role", "binds", "--verb=create", "--resource=pods/binding,bindings"),
-        ("rolebinding", "binds", "--role=binds", f"--serviceaccount={guarded}:hub"),
-    ):
-        done = api.kubectl("create", *what, "-n", guarded)
-        assert done.returncode == 0, done.stderr
+    rule = {"apiGroups": [""], "resources": ["bindings", "pods/binding"], "verbs": ["create"]}
+    allow(api, guarded, "binds", rule, "hub")
     within = f"/api/v1/namespaces/{guarded}"
     assert (await ask_as("admin", "POST", f"{within}/pods", pod()))[0] == 200
     binding = {"apiVersion": "v1", "kind": "Binding", "target": {"kind": "Node", "name": "n"}}
@@ -96,15 +90,9 @@ async def test_whoever_gives_a_pod_its_node_gives_it_no_user(
 @pytest.fixture
 def dask(api: ControlPlane, guarded: str) -> str:
     """An account with which a user's code makes pods of its own, as Dask does."""
-    for what in (
-        ("serviceaccount", "dask"),
-        ("role", "dask", "--verb=get,list,create,update,patch,delete", "--resource=pods"),
-        ("rolebinding", "dask", "--role=dask", f"--serviceaccount={guarded}:dask"),
-        ("role", "z2jh", "--verb=create,patch", "--resource=pods"),
-        ("rolebinding", "z2jh", "--role=z2jh", f"--serviceaccount={guarded}:hub"),
-    ):
-        done = api.kubectl("create", *what, "-n", guarded)
-        assert done.returncode == 0, done.stderr
+    api.objects(guarded).create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "dask"}})
+    allow(api, guarded, "dask", PODS | {"verbs": ["get", "list", "create", "update", "patch", "delete"]}, "dask")
+    allow(api, guarded, "z2jh", PODS, "hub")
     return "dask"
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.manifests.conftest import Ask
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.manifests import MANIFESTS, OPERATOR, apply_cluster, give_rights
+from tests.testbed.patience import until
 from tests.testbed.rest import Json, Rest
 from tests.testbed.stage import policy
 
@@ -228,3 +229,5 @@ def bound(api: ControlPlane, namespace: str, role: str, user: str) -> None:
     apply_cluster(api)
     binding = ("create", "rolebinding", role, f"--clusterrole={role}", f"--user={user}", "-n", namespace)
     assert api.kubectl(*binding).returncode == 0
+    rule = {"apiGroups": ["hubquota.dev"], "resources": ["quotapolicies"], "verbs": ["get"]}
+    until(lambda: api.objects(namespace).allows(user, rule))

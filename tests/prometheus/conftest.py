@@ -1,6 +1,8 @@
 """A real Prometheus with the history of a made-up hub, scraped in several ways; and one that only pretends."""
 
 import json
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,9 +28,17 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusS
     odd = folder / "odd.om"
     odd.write_text("".join(f"{Told('odd', {'x': text}, 1).line()} {HUB.start}\n" for text in ODD) + "# EOF\n")
     server.fill(odd)
+    # Aside, for others to read: a server that runs makes fewer blocks of its own.
+    shutil.copytree(server.data, folder / "blocks", copy_function=os.link)
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def blocks(prometheus: PrometheusServer) -> Path:
+    """What that Prometheus was filled with: a folder of blocks."""
+    return prometheus.data.parent.parent / "blocks"
 
 
 @dataclass
@@ -94,8 +104,9 @@ def _handler(pretender: Pretender) -> type[BaseHTTPRequestHandler]:
                 return
             if pretender.passes_on is not None and len(pretender.asked) <= pretender.passes_on[1]:
                 told = httpx.get(f"{pretender.passes_on[0]}{self.path}", timeout=30)
-                pretender.answers[:0] = [(told.status_code, {"content-type": "application/json"}, told.content)]
-            status, headers, body = pretender.answers.pop(0) if len(pretender.answers) > 1 else pretender.answers[0]
+                status, headers, body = told.status_code, {"content-type": "application/json"}, told.content
+            else:
+                status, headers, body = pretender.answers.pop(0) if len(pretender.answers) > 1 else pretender.answers[0]
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

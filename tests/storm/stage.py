@@ -51,7 +51,7 @@ class Restart:
 
 IN_PLACE: Final = Restart(same=True, terms=(10, 7, 1))
 #: Shorter than by default, but not so short that a busy machine makes it run out.
-NEW_POD: Final = Restart(same=False, terms=(6, 4.5, 0.5))
+NEW_POD: Final = Restart(same=False, terms=(8, 6.5, 0.5))
 
 
 class HubParts:

@@ -104,6 +104,10 @@ class ControlPlane:
         if not self.empties_namespaces:
             self._empty(name)
 
+    def has_namespace(self, name: str) -> bool:
+        """Whether a namespace is there, be it that it is going."""
+        return self.calls.answer("GET", f"/api/v1/namespaces/{name}").is_success
+
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """A kubeconfig with a real token of a service account, good for a day."""
         token = self.objects(namespace).token(service_account, _DAY)

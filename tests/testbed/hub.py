@@ -52,7 +52,7 @@ c.KubeSpawner.namespace = "{namespace}"
 c.KubeSpawner.image = "fake"
 c.KubeSpawner.scheduler_name = "{node}"  # a scheduler, where there is one, leaves the pods to the fake kubelet
 c.KubeSpawner.mem_guarantee = "1G"  # KubeSpawner reads 1G as 1 GiB
-c.KubeSpawner.start_timeout = 60
+c.KubeSpawner.start_timeout = 180
 c.KubeSpawner.poll_interval = 5
 c.KubeSpawner.profile_list = [
     {{"display_name": "Small", "slug": "small", "default": True}},
@@ -110,7 +110,7 @@ class HubRunner:
         headers = {"Authorization": f"token {self.token}", "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/hub/api{path}", data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, _parsed(answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -148,7 +148,7 @@ class HubRunner:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                return urllib.request.urlopen(request, timeout=60)
+                return urllib.request.urlopen(request, timeout=PATIENCE)
             except urllib.error.HTTPError as error:
                 error.close()
                 if error.code != 400 or time.monotonic() > deadline:

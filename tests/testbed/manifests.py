@@ -1,13 +1,14 @@
 """What an admin applies, as kubectl renders it: accounts and Roles here are those of the manifests, and no others."""
 
 import subprocess
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.patience import until
 
 MANIFESTS: Final = Path(__file__).parents[2] / "manifests"
 #: The operator's service account.
@@ -28,10 +29,18 @@ def rendered(kubectl: Path, folder: str = "base", namespace: str = "jupyterhub")
 
 
 def give_rights(api: ControlPlane, namespace: str, folder: str = "base") -> None:
-    """Make a folder's accounts and Roles, for a hub and its operator in one namespace. Raises httpx.HTTPError."""
-    for body in rendered(api.kubectl_program, folder, namespace):
-        if body["kind"] in _RIGHTS:
-            api.objects(body["metadata"]["namespace"]).apply(body)
+    """Make a folder's accounts and Roles, for a hub and its operator in one namespace, and wait until they hold.
+
+    Raises httpx.HTTPError.
+    """
+    made = [body for body in rendered(api.kubectl_program, folder, namespace) if body["kind"] in _RIGHTS]
+    for body in made:
+        api.objects(body["metadata"]["namespace"]).apply(body)
+    roles = {(b["metadata"]["namespace"], b["metadata"]["name"]): b["rules"][0] for b in made if b["kind"] == "Role"}
+    for binding in (body for body in made if body["kind"] == "RoleBinding"):
+        where = binding["metadata"]["namespace"]
+        rule, whose = roles[where, binding["roleRef"]["name"]], binding["subjects"][0]
+        until(partial(api.objects(where).allows, f"system:serviceaccount:{whose['namespace']}:{whose['name']}", rule))
 
 
 def apply_cluster(api: ControlPlane) -> None:

@@ -107,6 +107,21 @@ class Objects:
         made = self._calls.call("POST", self._path("sa", service_account) + "/token", body)
         return str(made["status"]["token"])
 
+    def allows(self, user: str, rule: Json) -> bool:
+        """Whether a user may do the first thing that a rule of a Role allows, as the API server has it by now."""
+        asked = {"namespace": self._namespace, "verb": rule["verbs"][0], "group": rule["apiGroups"][0]}
+        asked |= {"resource": rule["resources"][0], "name": next(iter(rule.get("resourceNames", [])), "")}
+        body: Json = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+        body |= {"spec": {"user": user, "resourceAttributes": asked}}
+        told = self._calls.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+        return bool(told["status"]["allowed"])
+
+    def cached(self, kind: str, name: str) -> Json:
+        """An object as the API server's watch cache has it, which may be behind; nothing: it has none."""
+        answer = self._calls.answer("GET", self._path(kind, name) + "?resourceVersion=0")
+        found: Json = answer.json() if answer.is_success else {}
+        return found
+
     def patch(self, kind: str, name: str, change: Json, part: str = "", how: str = MERGE) -> Json:
         """An object, or a ``part`` of it as ``status``, with what is changed in it."""
         path = self._path(kind, name)

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from tests.testbed.certificates import Authority
+from tests.testbed.patience import until
 from tests.testbed.processes import Program, free_port
 
 SUPERUSER: Final = "admin"
@@ -78,9 +79,11 @@ class Postgres:
 
     def kill(self) -> None:
         """SIGKILL for all its processes; ``start`` then recovers what was committed."""
-        for pid in list(self._pids()):  # all that there are, before the first is gone and its children are not its own
+        pids = list(self._pids())  # all that there are, before the first is gone and its children are not its own
+        for pid in pids:
             _signal(pid, signal.SIGKILL)
         self.program.kill()
+        until(lambda: not any(_runs(pid) for pid in pids))  # each has the shared memory that a start wants alone
 
     def pause(self) -> None:
         """Have it answer nobody, with all connections open, as a machine that hangs does."""
@@ -159,6 +162,14 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return  # a connection's process that has ended by itself
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
 
 
 def _other_user(data: Path) -> list[str]:

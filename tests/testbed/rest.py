@@ -113,6 +113,8 @@ def credentials(kubeconfig: Path) -> Credentials:
 
 def _tls(cluster: Json, user: Json, folder: Path) -> ssl.SSLContext:
     trusted = _bytes(cluster, "certificate-authority", folder)
+    if not trusted and "certificate-authority" in cluster:
+        raise OSError(f"{cluster['certificate-authority']} is empty, it may be on its way")
     context = ssl.create_default_context(cadata=trusted.decode() if trusted else None)
     # Clusters' own authorities often lack what RFC 5280 asks of them; kubectl takes them too.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT

@@ -11,6 +11,7 @@ from tests.testbed.hub import ROOT, HubRunner
 from tests.testbed.manifests import operator_kubeconfig
 from tests.testbed.objects import Objects
 from tests.testbed.processes import Program
+from tests.testbed.terms import LASTING
 from tests.testbed.z2jh import hooked
 
 
@@ -44,7 +45,7 @@ class Stage:
             "HUBQUOTA_DATABASE_URL": f"sqlite:///{folder}/ledger.db",
         }
         command = [str(Path(sys.executable).with_name("hubquota")), "operator"]
-        self.operator = Program("operator", command, folder / "operator.log", env)
+        self.operator = Program("operator", command, folder / "operator.log", {**env, **LASTING})
 
     def start(self) -> None:
         """Start all parts and wait until a launch can be judged. Raises NotReady."""

@@ -27,6 +27,8 @@ LEDGER_AWAY: Final = "hubquota.dev/ledger-away-since"
 REFLECTS: Final = "hubquota.dev/reflects"
 _CONFLICT: Final = 409
 _MISSING: Final = 404
+#: So often is the Lease given back where something comes in between: no more than one renewal can.
+_TRIES: Final = 3
 
 
 class LeaseLost(Exception):
@@ -160,10 +162,23 @@ class WriterLease:
     async def _give_back(self) -> None:
         """So that a standby need not wait; best effort, for the Lease ends by itself."""
         with contextlib.suppress(ApiError):
-            lease = await self._read()
-            if lease and lease["spec"].get("holderIdentity") == self._identity:
-                lease["spec"]["holderIdentity"] = ""
-                await self._api.replace(f"{self._path}/{WRITER}", lease)
+            for _ in range(_TRIES):
+                if await self._given_back():
+                    return
+
+    async def _given_back(self) -> bool:
+        """Whether it is not ours any more; not: a renewal came in between, that was under way when we ended."""
+        lease = await self._read()
+        if lease is None or lease["spec"].get("holderIdentity") != self._identity:
+            return True
+        lease["spec"]["holderIdentity"] = ""
+        try:
+            await self._api.replace(f"{self._path}/{WRITER}", lease)
+        except ApiError as error:
+            if error.status != _CONFLICT:
+                raise
+            return False
+        return True
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tests.bench.policies import EVERYONE, calendar, pool, rolling, spec
 from tests.cluster.test_operator import Bench
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.processes import Program
+from tests.testbed.terms import SHIPPED
 
 NAMESPACE: Final = "first-launches"
 #: Users who press Start at once.
@@ -85,7 +86,7 @@ def _told(bench: Bench, users: Sequence[str]) -> int:
 
 @contextmanager
 def _operating(bench: Bench) -> Iterator[Program]:
-    operator = bench.operator(quick=False)
+    operator = bench.operator(terms=SHIPPED)
     operator.start()
     try:
         operator.ready(lambda: bool(bench.read("lease", "hubquota-heartbeat")))
