@@ -1,4 +1,4 @@
-"""No query that the ledger is asked while it runs reads all pods: each one's plan, with 100,000 pods there."""
+"""No query that the ledger is asked while it runs reads all pods: each one's plan, with 20,000 pods there."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -15,7 +15,7 @@ from hubquota.ledger.rows import batches, digest
 from hubquota.ledger.tables import pods
 from tests.ledger.pods import holding, pod
 
-PODS: Final = 100_000
+PODS: Final = 20_000
 NOW: Final = 1000 * DAY
 USERS: Final = 500
 

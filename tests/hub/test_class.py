@@ -125,6 +125,25 @@ async def test_but_not_for_ever_nor_where_it_answers_nobody(
     assert count("failed_closed", cause="unanswered") == before + 2 - answered
 
 
+async def test_beside_a_watch_that_says_nothing_one_looks_seldom_and_ever_more_seldom(
+    api: FakeApi, passing: Passing, waiting: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook, "_DOUBT_SECONDS", 100.0)
+    api.policies = [POOL]
+    hub = hook.Gate(hook.HubQuota(timeout=3600, first_launch_timeout=3600, failover_open=False), None)
+    launch = asyncio.ensure_future(hub.pre_spawn(spawner("waits")))
+    await holds(lambda: bool(waiting) and bool(api.watches))
+    looks = api.asked_for(f"{OWN}waits")
+    for seconds, more in ((60, 0), (60, 1), (150, 1), (60, 2)):  # it looks after 100, and 200 after that
+        await passing(seconds)
+        await holds(lambda more=more: api.asked_for(f"{OWN}waits") >= looks + more)  # type: ignore[misc]
+        for _ in range(3):
+            await hub._reader_for(spawner()).user_quota("other")  # by when it has looked
+        assert api.asked_for(f"{OWN}waits") == looks + more
+    api.answer("waits", known("waits")["status"])
+    await launch
+
+
 async def test_nobody_looks_for_themselves_beside_a_watch_that_tells_of_others(
     api: FakeApi, passing: Passing, waiting: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -179,6 +180,31 @@ async def test_who_was_answered_before_the_watch_began_looks_once_and_does_not_w
     await asyncio.gather(*early)
 
 
+async def test_who_looks_beside_a_watch_is_told_no_less_than_that_began_with(api: FakeApi) -> None:
+    """An API server that may answer from its cache is behind: it has not heard of anybody yet."""
+    free = asyncio.Event()
+
+    async def late(request: web.BaseRequest) -> web.StreamResponse | None:
+        if request.method == "GET" and request.query.get("resourceVersion") == "0":
+            return api._json({}, 404) if request.path.endswith(("early", "later")) else None
+        if request.method != "POST" or "/events" in request.path:
+            return None
+        made = await api._answer(request)
+        name = (await request.json())["metadata"]["name"]
+        answer(api, name)
+        if name == "early":
+            await free.wait()
+        return made
+
+    api.failing = late
+    hub = gate()
+    early = begun(hub, "early")
+    await holds(lambda: "early" in api.quotas)
+    await asyncio.gather(*begun(hub, "later"))  # the watch begins with it
+    free.set()
+    await asyncio.gather(*early)
+
+
 async def test_an_answer_that_overtakes_what_was_told_is_kept_for_the_launch(api: FakeApi) -> None:
     """While a watch is under way, the operator is faster than the API server's answer to the hook."""
     hub, free = gate(), asyncio.Event()
@@ -275,6 +301,67 @@ async def test_who_waits_looks_at_once_where_the_watch_ends_and_another_one_s_be
     api.quotas["alice"]["status"] = known("alice")["status"]
     api.watches = []
     await launch
+
+
+async def test_after_a_watch_that_failed_the_next_launch_begins_another_one(api: FakeApi) -> None:
+    hub = gate()
+    first = begun(hub, "alice")
+    await holds(lambda: bool(api.watches))
+    api.watches = []
+    asked = api.asked_for(OWN)
+    await holds(lambda: api.asked_for(OWN) > asked)
+    second = begun(hub, "bob")
+    await holds(lambda: bool(api.watches))
+    answer(api, "bob")
+    await asyncio.gather(*second)
+    assert api.asked_for(f"{OWN}bob") == 1
+    answer(api, "alice")
+    await asyncio.gather(*first)
+
+
+@pytest.mark.parametrize("failed", [True, False])
+async def test_after_a_watch_nobody_relies_on_it_also_where_no_other_can_begin(api: FakeApi, failed: bool) -> None:
+    """What is told of the second has no place among the changes that a watch tells."""
+    hub = gate()
+    first = begun(hub, "alice")
+    await holds(lambda: bool(api.watches))
+    if failed:
+        api.watches = []
+        asked = api.asked_for(OWN)
+        await holds(lambda: api.asked_for(OWN) > asked)
+    answer(api, "alice")
+    await asyncio.gather(*first)
+
+    async def misplaced(request: web.BaseRequest) -> web.StreamResponse | None:
+        if request.method != "POST" or "/events" in request.path:
+            return None
+        await api._answer(request)
+        made = json.loads(json.dumps(api.quotas["bob"]))
+        made["metadata"]["resourceVersion"] = "x7"
+        return api._json(made)
+
+    api.failing = misplaced
+    second = begun(hub, "bob")
+    await holds(lambda: "bob" in api.quotas)
+    api.quotas["bob"]["status"] = known("bob")["status"]
+    await asyncio.gather(*second)
+
+
+async def test_a_launch_that_comes_as_the_last_one_goes_has_a_watch_of_its_own() -> None:
+    begun = list[str]()
+
+    async def changes(since: str, _: float) -> AsyncIterator[Json]:
+        begun.append(since)
+        await asyncio.Event().wait()
+        yield {}
+
+    answers = hook.Answers(SimpleNamespace(changes=changes), 60)  # type: ignore[arg-type]
+    for user, revision in (("alice", "7"), ("bob", "8")):  # bob comes in the turn of the loop in which alice goes
+        with answers.expecting(user) as one:
+            answers._begin({"metadata": {"resourceVersion": revision}})
+            await holds(lambda revision=revision: revision in begun)  # type: ignore[misc]
+            assert (one.since, one.alone) == (int(revision), False)
+    assert begun == ["7", "8"]
 
 
 async def test_where_watching_is_not_allowed_each_launch_looks_for_itself(api: FakeApi) -> None:
