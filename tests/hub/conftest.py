@@ -27,17 +27,26 @@ c.HubQuota.html_template = "{{ html }}<footer>for {{ user }}</footer>"
 c.HubQuota.primehub_annotation = True
 """
 )
-#: What an admin has already: a class of spawners with hooks of its own. Servers stay when the hub ends, as in z2jh.
-ADMINS: Final = """
-import asyncio, pathlib
+#: With this a server of a user starts when the progress of its launch is read: else a test may come too late for that.
+READ_FIRST: Final = """
+import asyncio
 from kubespawner import KubeSpawner
-from tornado.web import HTTPError
-class Between(KubeSpawner):
+class Read(KubeSpawner):
     async def progress(self):
         async for event in super().progress():
             self.was_read = True
             yield event
-class Mine(Between): pass
+async def read_first(spawner, user):
+    while spawner.user.name == user and not getattr(spawner, "was_read", False):
+        await asyncio.sleep(0.05)
+"""
+#: What an admin has already: a class of spawners with hooks of its own. Servers stay when the hub ends, as in z2jh.
+ADMINS: Final = (
+    READ_FIRST
+    + """
+import pathlib
+from tornado.web import HTTPError
+class Mine(Read): pass
 c.JupyterHub.spawner_class = Mine
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.authenticate_prometheus = False
@@ -47,8 +56,7 @@ def theirs(spawner):
     spawner.extra_annotations = {{**spawner.extra_annotations, "theirs/hook": "ran"}}
 async def on_the_pod(spawner, pod):
     pod.metadata.annotations["theirs/pod"] = "ran"
-    while spawner.user.name == "bob" and not getattr(spawner, "was_read", False):
-        await asyncio.sleep(0.05)  # else the test may come to read when the server is there
+    await read_first(spawner, "bob")
     return pod
 c.{where}.pre_spawn_hook = theirs
 c.KubeSpawner.modify_pod_hook = on_the_pod
@@ -57,6 +65,7 @@ async def slow_end(spawner):
         await asyncio.sleep(0.05)
 c.Spawner.post_stop_hook = slow_end
 """
+)
 
 
 @pytest.fixture

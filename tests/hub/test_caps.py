@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.test_caps import older_crd
+from tests.hub.conftest import READ_FIRST
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.patience import until
 from tests.testbed.stage import Stage, policy
@@ -17,22 +18,16 @@ MANY = "".join(f'c.JupyterHub.load_groups["g{n:03}"] = {{"users": ["alice"]}}\n'
     'c.JupyterHub.load_groups["zz-staff"] = {"users": ["alice"]}\n'
     "c.HubQuota.timeout = c.HubQuota.first_launch_timeout = 60  # a crowded machine is slow, not wrong\n"
 )
-#: The server of the user "reader" starts when its launch's progress is read: else a test may come too late for that.
-WATCHED = """
-import asyncio
-from kubespawner import KubeSpawner
-class Watched(KubeSpawner):
-    async def progress(self):
-        async for event in super().progress():
-            self.was_read = True
-            yield event
+WATCHED = (
+    READ_FIRST
+    + """
 async def begin(spawner, pod):
-    while spawner.user.name == "reader" and not getattr(spawner, "was_read", False):
-        await asyncio.sleep(0.05)
+    await read_first(spawner, "reader")
     return pod
-c.JupyterHub.spawner_class = Watched
+c.JupyterHub.spawner_class = Read
 c.KubeSpawner.modify_pod_hook = begin
 """
+)
 
 
 def user_quota(name: str, user: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio import client, config
 
 Json = dict[str, Any]
@@ -24,6 +25,16 @@ JSON: Final = "application/json"
 METADATA: Final = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 LIST_OF_METADATA: Final = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+#: What the package raises for a kubeconfig that is not there, is no YAML, or has something else instead of an entry.
+_UNREADABLE: Final = (
+    config.ConfigException,
+    OSError,
+    yaml.YAMLError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 _NO_CLUSTER: Final = (
     "there is no cluster: name a kubeconfig in KUBECONFIG, or run in a pod with automountServiceAccountToken: true"
 )
@@ -162,7 +173,11 @@ async def connected(seconds: float) -> AsyncIterator[Api]:
     settings = of_the_pod() if in_cluster() else await _of_the_kubeconfig()
     # Each hub's watch keeps a connection; aiohttp's own limit of 100 would let everything else wait for ever.
     settings.connection_pool_maxsize = 0
-    async with client.ApiClient(settings) as transport:
+    try:
+        transport = client.ApiClient(settings)
+    except _UNREADABLE as fault:  # its certificates are read here
+        raise ApiError(0, f"{_NO_CLUSTER}: {_in_a_line(fault)}") from fault
+    async with transport:
         yield Api(transport, seconds)
 
 
@@ -180,9 +195,14 @@ async def _of_the_kubeconfig() -> client.Configuration:
     settings = client.Configuration()
     try:
         await config.load_kube_config(config_file=kubeconfig(), client_configuration=settings)
-    except (config.ConfigException, OSError) as fault:
-        raise ApiError(0, f"{_NO_CLUSTER}: {fault}") from fault
+    except _UNREADABLE as fault:
+        raise ApiError(0, f"{_NO_CLUSTER}: {_in_a_line(fault)}") from fault
     return settings
+
+
+def _in_a_line(fault: Exception) -> str:
+    """What a kubeconfig is refused for: the parser of YAML tells that in several lines."""
+    return " ".join(f"{kubeconfig() or '~/.kube/config'} cannot be used: {fault}".split())
 
 
 def kubeconfig() -> str | None:
