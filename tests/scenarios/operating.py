@@ -87,16 +87,23 @@ async def _play(rest: Rest, stages: Sequence["Stage"], programs: Sequence[Progra
 
 
 async def _settled(rest: Rest, stages: Sequence["Stage"], programs: Sequence[Program]) -> dict[str, list[str]]:
-    """Wait until all statuses of one look say what is expected; what some still say otherwise at the deadline."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until all statuses of one look say what is expected; what some say otherwise when it gets no better."""
+    fewest, deadline, looked_at = len(stages) + 1, 0.0, stages
     while True:
         seen = await _seen(rest, {name for stage in stages for name in stage.namespaces})
-        wrong = {stage.case.name: found for stage in stages if (found := list(stage.faults(seen)))}
+        wrong = _wrong(looked_at, seen) or _wrong(stages, seen)
+        if len(wrong) < fewest:
+            fewest, deadline = len(wrong), time.monotonic() + PATIENCE
         if not wrong or time.monotonic() > deadline:
             return wrong
+        looked_at = [stage for stage in stages if stage.case.name in wrong]
         for program in programs:
             assert program.running, program.last_words()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
+
+
+def _wrong(stages: Sequence["Stage"], seen: "Seen") -> dict[str, list[str]]:
+    return {stage.case.name: found for stage in stages if (found := list(stage.faults(seen)))}
 
 
 async def _seen(rest: Rest, namespaces: Collection[str]) -> "Seen":
