@@ -98,13 +98,22 @@ def test_not_having_looked_is_no_difference(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     assert "the cluster cannot be looked at (--offline does not need it)" in ended(2, "ledger", "verify")
     (tmp_path / "config").write_text("{")
-    assert "nothing could be looked at: ParserError" in ended(2, "ledger", "verify")
+    assert "config cannot be used: while parsing" in ended(2, "ledger", "verify")
     filled([], hubs=())
     monkeypatch.setenv("HUBQUOTA_CLUSTER", "another")
     assert "the ledger knows no hub" in ended(2, *OFFLINE)
     monkeypatch.setenv("HUBQUOTA_DATABASE_URL", "sqlite:////nowhere/at/all.db")
     assert "there is no ledger at /nowhere/at/all.db" in ended(2, *OFFLINE)
     assert "there is no ledger at /nowhere/at/all.db" in ended(2, "ledger", "repair", "--offline")
+
+
+@pytest.mark.parametrize("command", ["verify", "repair"])
+def test_nor_is_a_fault_that_nobody_thought_of(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    def odd(*_: object) -> None:
+        raise ZeroDivisionError("odd")
+
+    monkeypatch.setattr(f"hubquota.cli.auditing._{command}", odd)
+    assert "nothing could be looked at: ZeroDivisionError: odd" in ended(2, "ledger", command, "--offline")
 
 
 def test_a_rename_tells_what_it_moved_and_what_is_yours_to_do(run: Run, filled: Callable[..., None]) -> None:

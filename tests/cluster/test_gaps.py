@@ -6,6 +6,7 @@ Pods are listed every ten minutes here, so what is found out within seconds is n
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -17,7 +18,6 @@ from tests.cluster.test_operator import POLICY, ago
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.line import Line
 from tests.testbed.local import LocalControlPlane
-from tests.testbed.rest import credentials
 
 pytestmark = pytest.mark.cluster
 
@@ -47,9 +47,8 @@ class CutOff(World):
         return self._pods({"watch": "true", "resourceVersion": str(int(version) - 1), "timeoutSeconds": "1"})
 
     def _pods(self, query: dict[str, str]) -> httpx.Response:
-        known = credentials(self.api.kubeconfig)
-        with httpx.Client(base_url=known.server, headers=known.headers, verify=known.context) as http:
-            return http.get(f"/api/v1/namespaces/{self.namespace}/pods", params=query)
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        return self.api.calls.answer("GET", f"{path}?{urlencode(query)}")
 
 
 @pytest.fixture

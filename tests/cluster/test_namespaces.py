@@ -100,7 +100,7 @@ def test_hubs_come_and_go_with_their_label(bench: Labelled) -> None:
         bench.namespace = first.namespace  # whose series have ended
         assert bench.metric("heartbeat_timestamp_seconds") == -1
         bench.namespace = second.namespace
-        assert bench.metric("heartbeat_timestamp_seconds") > 0
+        assert bench.metric("heartbeat_timestamp_seconds") >= 0  # it is asked, and tells of the other
     finally:
         program.stop()
     assert "told to stop" in program.last_words()

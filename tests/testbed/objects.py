@@ -8,6 +8,7 @@ from typing import Final
 
 import httpx
 
+from tests.testbed.patience import PATIENCE
 from tests.testbed.rest import APPLY, MERGE, STRATEGIC_MERGE, Json, credentials
 
 _OURS: Final = "/apis/hubquota.dev/v1alpha1"
@@ -44,7 +45,7 @@ class Calls:
     def __init__(self, kubeconfig: Path) -> None:
         known = credentials(kubeconfig)
         # A connection breaks when the API server is killed, which is noticed when it is used next.
-        self._http = httpx.Client(base_url=known.server, headers=known.headers, verify=known.context, timeout=30)
+        self._http = httpx.Client(base_url=known.server, headers=known.headers, verify=known.context, timeout=PATIENCE)
         weakref.finalize(self, self._http.close)  # a test that is over leaves no connection open
 
     def call(self, method: str, path: str, body: Json | None = None, kind: str = _JSON) -> Json:
