@@ -15,7 +15,7 @@ import pytest
 from tests.testbed.hub import ROOT
 from tests.testbed.local import LocalControlPlane
 from tests.testbed.patience import PATIENCE, until
-from tests.testbed.processes import Program
+from tests.testbed.processes import Program, runs
 
 pytestmark = [pytest.mark.cluster, pytest.mark.hub]
 
@@ -35,13 +35,6 @@ def descendants(pid: int) -> set[int]:
         rest = {child for child, parent in parents.items() if parent in rest}
         found |= rest
     return found
-
-
-def runs(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def printed(command: list[str]) -> str:

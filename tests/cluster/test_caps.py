@@ -190,12 +190,10 @@ BROKEN: dict[str, dict[str, Any]] = {
 
 
 def test_what_an_older_crd_let_through_gets_a_condition_and_stops_nobody(api: ControlPlane, bench: Watched) -> None:
-    def takes(name: str, *options: str) -> bool:
+    def takes(name: str) -> bool:
         body = {"apiVersion": "hubquota.dev/v1alpha1", "kind": "UserQuota", "metadata": {"name": name}}
         told = json.dumps(body | {"spec": BROKEN[name]})
-        return not api.kubectl(
-            "-n", bench.namespace, "create", "--validate=false", *options, "-f", "-", stdin=told
-        ).returncode
+        return not api.kubectl("-n", bench.namespace, "create", "--validate=false", "-f", "-", stdin=told).returncode
 
     with older_crd(api):
         for name in BROKEN:

@@ -26,6 +26,7 @@ from hubquota.ledger.auditing.findings import Finding, Kind
 from hubquota.ledger.auditing.inside import audit
 from hubquota.ledger.auditing.repairing import repair
 from hubquota.ledger.tables import memberships, pods, segments
+from tests.cluster.rows import Rows
 from tests.cluster.test_operator import HUBQUOTA, POLICY, Bench, ago, eventually
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.patience import PATIENCE
@@ -239,12 +240,9 @@ def stirred(bench: Bench, enough: threading.Event) -> None:
             bench.do("delete", "pod", f"jupyter-{i - 3}", "--grace-period=0", "--force")
 
 
-async def held(auditor: Auditor, name: str) -> PodRecord:
+async def held(bench: Bench, operator: Program, name: str) -> PodRecord:
     """A pod that goes on, once the ledger has it."""
-    async with asyncio.timeout(PATIENCE):
-        while not (found := [pod for pod in await auditor.ledger.open_pods(auditor.hub) if pod.name == name]):
-            await asyncio.sleep(0.05)
-    return found[0]
+    return await asyncio.to_thread(Rows(bench.database, bench.namespace, operator).open, name)
 
 
 async def test_an_audit_is_right_while_an_operator_writes(bench: Bench, auditor: Auditor, ledger: Ledger) -> None:
@@ -263,7 +261,7 @@ async def test_an_audit_is_right_while_an_operator_writes(bench: Bench, auditor:
             enough.set()
             await stirring
         bench.place("jupyter-stays", "alice", ago(2))
-        stays = await held(auditor, "jupyter-stays")
+        stays = await held(bench, operator, "jupyter-stays")
         await auditor.broken(update(pods).where(pods.c.uid == stays.uid).values(user="mallory"))
         code, told = await asyncio.to_thread(verified, bench, "--wait", "2")
         assert code == 1
@@ -280,7 +278,7 @@ async def test_a_repair_beside_an_operator_leaves_nothing_that_either_would_undo
     try:
         eventually(lambda: "is served" in operator.last_words(100_000), operator)
         bench.place("jupyter-alice", "alice", ago(600))
-        known = await held(auditor, "jupyter-alice")
+        known = await held(bench, operator, "jupyter-alice")
         await auditor.broken(delete(pods).where(pods.c.uid == known.uid))
         command = [str(HUBQUOTA), "ledger", "repair", "--grace", "0", "--wait", "0", "--by", "ann"]
         repairing = Program("repair", command, bench.folder / "repair.log", bench.operator().env)

@@ -181,7 +181,7 @@ class Elsewhere(World):
         return "deletionTimestamp" in self.pod(name)["metadata"]
 
     def is_there(self) -> bool:
-        return self.api.kubectl("get", "namespace", self.namespace).returncode == 0
+        return self.api.has_namespace(self.namespace)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from aiohttp import web
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
-from tests.hub.api_server import FakeApi, Json, known, serving, spawner, used_up
+from tests.hub.api_server import Failure, FakeApi, Json, known, serving, spawner, used_up
 from tests.testbed.patience import holds
 
 POOL = {
@@ -51,6 +51,22 @@ def _told(hub: hook.Gate, status: Json) -> bool:
     """Whether the watch has told of a status."""
     waiting = [one for ones in hub._answers._waiting.values() for one in ones] if hub._answers else []
     return any(one.found is not None and one.found.get("status") == status for one in waiting)
+
+
+def answering_at_once(api: FakeApi, free: asyncio.Event) -> Failure:
+    """The operator answers each POST at once; of that of "early" the hook hears when it is ``free``."""
+
+    async def answered(request: web.BaseRequest) -> web.StreamResponse | None:
+        if request.method != "POST" or "/events" in request.path:
+            return None
+        made = await api._answer(request)
+        name = (await request.json())["metadata"]["name"]
+        answer(api, name)
+        if name == "early":
+            await free.wait()
+        return made
+
+    return answered
 
 
 async def test_a_class_s_first_launches_share_one_watch_which_ends_with_the_last_answer(api: FakeApi) -> None:
@@ -159,18 +175,7 @@ async def test_what_a_watch_tells_of_before_is_not_taken_for_the_answer(api: Fak
 async def test_who_was_answered_before_the_watch_began_looks_once_and_does_not_wait(api: FakeApi) -> None:
     """The operator answers each POST at once; the watch begins after the first that comes back."""
     free = asyncio.Event()
-
-    async def late(request: web.BaseRequest) -> web.StreamResponse | None:
-        if request.method != "POST" or "/events" in request.path:
-            return None
-        made = await api._answer(request)
-        name = (await request.json())["metadata"]["name"]
-        answer(api, name)
-        if name == "early":
-            await free.wait()
-        return made
-
-    api.failing = late
+    api.failing = answering_at_once(api, free)
     hub = gate()
     early = begun(hub, "early")
     await holds(lambda: "early" in api.quotas)
@@ -184,19 +189,14 @@ async def test_who_looks_beside_a_watch_is_told_no_less_than_that_began_with(api
     """An API server that may answer from its cache is behind: it has not heard of anybody yet."""
     free = asyncio.Event()
 
-    async def late(request: web.BaseRequest) -> web.StreamResponse | None:
+    at_once = answering_at_once(api, free)
+
+    async def behind(request: web.BaseRequest) -> web.StreamResponse | None:
         if request.method == "GET" and request.query.get("resourceVersion") == "0":
             return api._json({}, 404) if request.path.endswith(("early", "later")) else None
-        if request.method != "POST" or "/events" in request.path:
-            return None
-        made = await api._answer(request)
-        name = (await request.json())["metadata"]["name"]
-        answer(api, name)
-        if name == "early":
-            await free.wait()
-        return made
+        return await at_once(request)
 
-    api.failing = late
+    api.failing = behind
     hub = gate()
     early = begun(hub, "early")
     await holds(lambda: "early" in api.quotas)

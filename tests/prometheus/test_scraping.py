@@ -121,7 +121,7 @@ def _as_it_was(records: dict[str, PodRecord], began: int, changed: int, scrapes:
     assert gone.end is not None
     assert gone.end.bound is not None
     assert scrapes.index(gone.end.bound) == scrapes.index(gone.end.at) + 1
-    assert gone.end.at / MICROS <= changed + 1 <= gone.end.bound / MICROS + 2
+    assert gone.end.at / MICROS <= changed + 1 <= gone.end.bound / MICROS + 1
     assert over.end is not None
     assert (over.end.at, over.end.bound, over.end.how) == (changed * MICROS, None, HowEnded.BACKFILL)
     assert grown.end is None

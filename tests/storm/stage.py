@@ -20,6 +20,7 @@ from tests.testbed.postgres import Postgres
 from tests.testbed.processes import Program, free_port
 from tests.testbed.rest import Rest
 from tests.testbed.stage import policy
+from tests.testbed.terms import terms
 
 #: A policy that everybody has room in, so that each status tells a number.
 _POLICY: Final = policy(
@@ -91,17 +92,14 @@ class HubParts:
 
     def _settings(self) -> dict[str, str]:
         """The operator's environment."""
-        duration, deadline, retry = self._restart.terms
         return {
+            **terms(*self._restart.terms),
             "KUBECONFIG": str(operator_kubeconfig(self._api, self.namespace)),
             "HUBQUOTA_HUB_NAMESPACES": json.dumps([self.namespace]),
             "HUBQUOTA_OPERATOR_NAMESPACE": self.namespace,
             "HUBQUOTA_DATABASE_URL": self.database,
             "HUBQUOTA_RESYNC_INTERVAL": "5",
             "HUBQUOTA_METRICS_PORT": str(self._metrics),
-            "HUBQUOTA_WRITER_LEASE_DURATION": str(duration),
-            "HUBQUOTA_WRITER_RENEW_DEADLINE": str(deadline),
-            "HUBQUOTA_WRITER_RETRY_PERIOD": str(retry),
         }
 
     async def _serves(self, since: float) -> bool:

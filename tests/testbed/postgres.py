@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.testbed.certificates import Authority
 from tests.testbed.patience import until
-from tests.testbed.processes import Program, free_port
+from tests.testbed.processes import Program, free_port, runs
 
 SUPERUSER: Final = "admin"
 _PACKAGED: Final = Path("/usr/lib/postgresql")
@@ -83,7 +83,7 @@ class Postgres:
         for pid in pids:
             _signal(pid, signal.SIGKILL)
         self.program.kill()
-        until(lambda: not any(_runs(pid) for pid in pids))  # each has the shared memory that a start wants alone
+        until(lambda: not any(runs(pid) for pid in pids))  # each has the shared memory that a start wants alone
 
     def pause(self) -> None:
         """Have it answer nobody, with all connections open, as a machine that hangs does."""
@@ -162,14 +162,6 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return  # a connection's process that has ended by itself
-
-
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
 
 
 def _other_user(data: Path) -> list[str]:

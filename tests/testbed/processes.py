@@ -136,5 +136,14 @@ def free_port() -> int:
         return port
 
 
+def runs(pid: int) -> bool:
+    """Whether a process, whosever, is there and has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -10,7 +10,8 @@ from tests.testbed.processes import Program
 Terms = Mapping[str, str]
 
 
-def _terms(duration: float, deadline: float, period: float) -> Terms:
+def terms(duration: float, deadline: float, period: float) -> Terms:
+    """In seconds."""
     return {
         "HUBQUOTA_WRITER_LEASE_DURATION": str(duration),
         "HUBQUOTA_WRITER_RENEW_DEADLINE": str(deadline),
@@ -21,9 +22,9 @@ def _terms(duration: float, deadline: float, period: float) -> Terms:
 #: As it is shipped.
 SHIPPED: Final[Terms] = {}
 #: For tests in which a Lease runs out: nobody has to wait for long.
-QUICK: Final[Terms] = _terms(8, 6, 0.3)
+QUICK: Final[Terms] = terms(8, 6, 0.3)
 #: For all others: a machine that stands still for seconds costs nobody the Lease.
-LASTING: Final[Terms] = _terms(60, 50, 2)
+LASTING: Final[Terms] = terms(60, 50, 2)
 
 
 def killed(api: ControlPlane, operator: Program) -> None:

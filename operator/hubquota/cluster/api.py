@@ -35,6 +35,7 @@ _UNREADABLE: Final = (
     TypeError,
     ValueError,
 )
+_NO_ACCOUNT: Final = "this pod's service account cannot be used"
 _NO_CLUSTER: Final = (
     "there is no cluster: name a kubeconfig in KUBECONFIG, or run in a pod with automountServiceAccountToken: true"
 )
@@ -170,13 +171,15 @@ async def connected(seconds: float) -> AsyncIterator[Api]:
 
     ``seconds``: how long a call may take. Raises ApiError where there is neither.
     """
-    settings = of_the_pod() if in_cluster() else await _of_the_kubeconfig()
-    # Each hub's watch keeps a connection; aiohttp's own limit of 100 would let everything else wait for ever.
-    settings.connection_pool_maxsize = 0
     try:
-        transport = client.ApiClient(settings)
-    except _UNREADABLE as fault:  # its certificates are read here
-        raise ApiError(0, f"{_NO_CLUSTER}: {_in_a_line(fault)}") from fault
+        settings = of_the_pod() if in_cluster() else await _of_the_kubeconfig()
+        # Each hub's watch keeps a connection; aiohttp's own limit of 100 would let everything else wait for ever.
+        settings.connection_pool_maxsize = 0
+        transport = client.ApiClient(settings)  # reads the certificates
+    except _UNREADABLE as fault:
+        what = _NO_ACCOUNT if in_cluster() else f"{_NO_CLUSTER}: {kubeconfig() or '~/.kube/config'} cannot be used"
+        # The parser of YAML tells its faults in several lines.
+        raise ApiError(0, " ".join(f"{what}: {fault}".split())) from fault
     async with transport:
         yield Api(transport, seconds)
 
@@ -187,22 +190,14 @@ def of_the_pod() -> client.Configuration:
     try:
         config.load_incluster_config(client_configuration=settings)
     except config.ConfigException as fault:
-        raise ApiError(0, f"this pod's service account cannot be used: {fault}") from fault
+        raise ApiError(0, f"{_NO_ACCOUNT}: {fault}") from fault
     return settings
 
 
 async def _of_the_kubeconfig() -> client.Configuration:
     settings = client.Configuration()
-    try:
-        await config.load_kube_config(config_file=kubeconfig(), client_configuration=settings)
-    except _UNREADABLE as fault:
-        raise ApiError(0, f"{_NO_CLUSTER}: {_in_a_line(fault)}") from fault
+    await config.load_kube_config(config_file=kubeconfig(), client_configuration=settings)
     return settings
-
-
-def _in_a_line(fault: Exception) -> str:
-    """What a kubeconfig is refused for: the parser of YAML tells that in several lines."""
-    return " ".join(f"{kubeconfig() or '~/.kube/config'} cannot be used: {fault}".split())
 
 
 def kubeconfig() -> str | None:
