@@ -173,6 +173,16 @@ def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
     return hook.Gate(hook.HubQuota(**{"timeout": 20.0} | traits), None)
 
 
+def strict_gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
+    """One that lets nobody in without an answer, for which it waits long."""
+    return gate(**{"first_launch_timeout": 20.0, "failover_open": False} | traits)
+
+
+def impatient_gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
+    """One that does not wait for the operator for long."""
+    return gate(**{"first_launch_timeout": 0.3} | traits)
+
+
 def known(user: str = "alice", *quotas: Json, groups: tuple[str, ...] = ()) -> Json:
     """A UserQuota that the operator has answered."""
     meta = {"name": hook.user_quota_name(user), "generation": 1}

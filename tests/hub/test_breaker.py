@@ -1,13 +1,13 @@
 """Nobody waits again and again for what does not come: after failures in a row one launch tries for all of them."""
 
 import asyncio
-from typing import Any
 
 import pytest
 from tornado.web import HTTPError
 
 import hubquota_hook as hook
 from tests.hub.api_server import Failure, FakeApi, answering, count, cut, hanging, known, spawner, used_up
+from tests.hub.api_server import impatient_gate as gate
 from tests.testbed.patience import holds
 
 POOL = {
@@ -20,10 +20,6 @@ POOL = {
 def api(fake_api: FakeApi) -> FakeApi:
     fake_api.quotas["alice"] = known()
     return fake_api
-
-
-def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
-    return hook.Gate(hook.HubQuota(**{"timeout": 20.0, "first_launch_timeout": 0.3} | traits), None)
 
 
 async def asked_nothing_more(hub: hook.Gate) -> None:

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 from tornado.web import HTTPError
 
-import hubquota_hook as hook
 from tests.hub.api_server import FakeApi, Json, count, known, spawner, used_up
+from tests.hub.api_server import impatient_gate as gate
 
 #: What becomes of the PATCH that tells of the groups, None: it is taken, and never answered by the operator; and why.
 TROUBLES: dict[str, tuple[int | None, str]] = {
@@ -22,10 +22,6 @@ TROUBLES: dict[str, tuple[int | None, str]] = {
 @pytest.fixture
 def api(fake_api: FakeApi) -> FakeApi:
     return fake_api
-
-
-def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
-    return hook.Gate(hook.HubQuota(**{"timeout": 20.0, "first_launch_timeout": 0.3} | traits), None)
 
 
 def telling_fails(status: int | None) -> Any:  # noqa: ANN401

@@ -12,6 +12,7 @@ from tornado.web import HTTPError
 
 import hubquota_hook as hook
 from tests.hub.api_server import FakeApi, Json, answering, count, cut, hanging, known, spawner, used_up
+from tests.hub.api_server import impatient_gate as gate
 from tests.testbed.patience import holds
 
 
@@ -19,10 +20,6 @@ from tests.testbed.patience import holds
 def api(fake_api: FakeApi) -> FakeApi:
     fake_api.quotas["alice"] = known()
     return fake_api
-
-
-def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
-    return hook.Gate(hook.HubQuota(**{"timeout": 20.0, "first_launch_timeout": 0.3} | traits), None)
 
 
 def old(api: FakeApi) -> None:

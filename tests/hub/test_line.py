@@ -17,6 +17,7 @@ from tornado.web import HTTPError
 
 import hubquota_hook as hook
 from tests.hub.api_server import FakeApi, Json, known, spawner, used_up
+from tests.hub.api_server import strict_gate as gate
 from tests.testbed.patience import holds
 
 OWN, BEAT, POLICIES = "GET /apis/hubquota.dev/v1alpha1/namespaces/hub/userquotas/", "/leases/", "/quotapolicies"
@@ -44,12 +45,6 @@ def _long_ages(monkeypatch: pytest.MonkeyPatch) -> None:
 def api(fake_api: FakeApi) -> FakeApi:
     fake_api.quotas["alice"] = known()
     return fake_api
-
-
-def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
-    return hook.Gate(
-        hook.HubQuota(**{"timeout": 20.0, "first_launch_timeout": 20.0, "failover_open": False} | traits), None
-    )
 
 
 def aged(shelf: hook.Shelf[Any], seconds: float) -> None:

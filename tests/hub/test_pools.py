@@ -8,18 +8,13 @@ from tornado.web import HTTPError
 
 import hubquota_hook as hook
 from tests.hub.api_server import FakeApi, Json, count, known, spawner, used_up
+from tests.hub.api_server import strict_gate as gate
 from tests.testbed.patience import holds
 
 
 @pytest.fixture
 def api(fake_api: FakeApi) -> FakeApi:
     return fake_api
-
-
-def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
-    return hook.Gate(
-        hook.HubQuota(**{"timeout": 20.0, "first_launch_timeout": 20.0, "failover_open": False} | traits), None
-    )
 
 
 def pool(name: str, state: Json | None = None) -> Json:

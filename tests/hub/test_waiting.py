@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -13,6 +12,7 @@ from tornado.web import HTTPError
 
 import hubquota_hook as hook
 from tests.hub.api_server import Failure, FakeApi, Json, known, serving, spawner, used_up
+from tests.hub.api_server import strict_gate as gate
 from tests.testbed.patience import holds
 
 POOL = {
@@ -31,12 +31,6 @@ async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApi]:
     monkeypatch.setattr(hook, "_DOUBT_SECONDS", 3600.0)
     async with serving(made, monkeypatch):
         yield made
-
-
-def gate(**traits: Any) -> hook.Gate:  # noqa: ANN401
-    return hook.Gate(
-        hook.HubQuota(**{"timeout": 20.0, "first_launch_timeout": 20.0, "failover_open": False} | traits), None
-    )
 
 
 def begun(hub: hook.Gate, *users: str) -> list["asyncio.Task[None]"]:
